@@ -1,0 +1,67 @@
+// Package coherence is the protocol that keeps the copies of a page consistent: a directory at the
+// page's home, write invalidation, and three hops at most for a page that is owned elsewhere.
+//
+// It behaves as if each page were held by one hand at a time: either one node has the right to write
+// it, or any number have the right to read it, and a node that gets a right gets the bytes that the
+// last writer left. Accesses to different pages are ordered by their nodes alone, which together makes
+// the memory sequentially consistent.
+//
+// The package is a function of events. It has no goroutine, clock, socket, randomness, and never sees
+// a page's bytes. A Page is stepped with one event at a time and answers with a Ready.
+//
+// # The contract: order of effects
+//
+// The caller performs a Ready, with whatever guards the page still held, in this order:
+//
+//  1. Install the received bytes.
+//  2. Lower or raise the protection of the frame.
+//  3. Read the bytes to send, and send. Revoke before you send: a node must not be able to write a
+//     page after its bytes were read for another node.
+//  4. Let the woken faults make their one access each. A page that is taken away as soon as it came
+//     has still served the fault that asked for it, so that every node makes progress.
+//  5. Step the messages that the node sends to itself, in order, each with its own Ready.
+//
+// Messages between two nodes arrive in the order in which they were sent, or not at all once the
+// connection is broken. The home relies on it: its next message to a node can't overtake its grant.
+//
+// # States
+//
+// At a node (copyState) a right is none, read or write:
+//
+//	none ──Grant read──▶ read ──Grant write──▶ write
+//	  ▲ ▲──Invalidate─────┘ ▲──Forward read──────┘ │
+//	  └─────────────────────────Forward write──────┘
+//
+// At the home (directory) a page is unowned, shared or exclusive, with one transaction in progress
+// and a first-come queue:
+//
+//	unowned ──read──▶ shared ◀──read── exclusive
+//	   └─────write──────▶└────write───────▶┘
+//
+//	idle ──▶ invalidating ──▶ forwarding ──▶ idle
+//	              └─(requester holds a copy)──▶ idle
+//
+// # Paths
+//
+//	read, home has a copy     R ─Request▶ H ─Grant▶ R                        one round trip
+//	read or write, owner O    R ─Request▶ H ─Forward▶ O ─Grant▶ R ─Done▶ H   three hops, then Done
+//	upgrade, no other copy    R ─Request▶ H ─Grant▶ R                        no data
+//	write, copies at S        … H ─Invalidate▶ S ─InvalidateAck▶ H …         before any grant
+//	never written             R ─Request▶ H ─Grant zeros▶ R                  no data
+//
+// # Epochs
+//
+// When a node is lost or leaves, every member learns a view of a later epoch, and each of its pages
+// is told by NewEpoch. Requests of earlier epochs are refused and repeated by their senders. A home
+// asks the surviving party of a half-finished forwarding what became of the page (Cancel). A page
+// whose only copy was at a lost node is lost: who asks for it is refused and never gets zeros.
+//
+// # What it does not do
+//
+// It does not detect failures, order views, limit holding times, or combine pages.
+//
+// The protocol follows K. Li and P. Hudak, "Memory Coherence in Shared Virtual Memory Systems", ACM
+// TOCS 7(4), 1989, section 3 (fixed distributed manager), with the copyset and the owner kept at the
+// manager and one transaction a page, which Fisler and Girault (CONCUR 98) found to be what the
+// published protocols silently assume.
+package coherence

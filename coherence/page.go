@@ -1,0 +1,138 @@
+package coherence
+
+import (
+	"fmt"
+
+	"pagemesh/pagetable"
+)
+
+// Page is one page's protocol state at one node: its copy, and its directory entry if the node is the
+// page's home. It is a value without behaviour of its own: each method is one step, fills in rd, and
+// must not be called again before the caller has performed rd.
+type Page struct {
+	id   pagetable.PageID
+	self pagetable.NodeID
+	// home keeps the directory entry; 0 when it was lost.
+	home  pagetable.NodeID
+	epoch uint64
+	copy  copyState
+	// dir exists at the home only, from the first request on.
+	dir *directory
+}
+
+// MakePage returns the state of a page that this node has never touched.
+func MakePage(id pagetable.PageID, self, home pagetable.NodeID, epoch uint64) Page {
+	return Page{id: id, self: self, home: home, epoch: epoch}
+}
+
+// ID returns which page this is.
+func (p *Page) ID() pagetable.PageID { return p.id }
+
+// Home returns the node that keeps the page's directory entry, 0 if it was lost.
+func (p *Page) Home() pagetable.NodeID { return p.home }
+
+// Access returns this node's right on the page.
+func (p *Page) Access() pagetable.Access { return p.copy.access }
+
+// Fault asks for a right. If the node has it, rd.Woken says so at once; otherwise it says so after
+// some later step, or that step's rd.Lost does.
+func (p *Page) Fault(want pagetable.Access, rd *Ready) {
+	p.begin(rd)
+	p.fault(want, rd)
+	p.end(rd)
+}
+
+// Pin keeps the node's right on the page from being taken until Unpin. It reports false, and does
+// nothing, if the node does not have the right.
+func (p *Page) Pin(a pagetable.Access) bool { return p.copy.pin(a) }
+
+// Unpin ends one Pin of the same access and serves what waited for it.
+func (p *Page) Unpin(a pagetable.Access, rd *Ready) {
+	p.begin(rd)
+	if m, ok := p.copy.unpin(a); ok {
+		p.dispatch(m, rd)
+	}
+	p.end(rd)
+}
+
+// Delayed reports whether another node waits for a pin on this page to end.
+func (p *Page) Delayed() bool { return p.copy.delayed }
+
+// Step handles a message from another node, or from this one to itself.
+// Preconditions: m.Page is this page; m.From is a member of the epoch's view; m.Epoch is not later
+// than the page's.
+func (p *Page) Step(m Message, rd *Ready) {
+	p.begin(rd)
+	p.dispatch(m, rd)
+	p.end(rd)
+}
+
+// NewEpoch tells the page of a later view: which nodes are gone since the last one, and who is the
+// page's home now (0: it is among the lost). The home settles what the lost nodes left open, requests
+// that were queued are forgotten, and each node repeats its own.
+func (p *Page) NewEpoch(epoch uint64, lost []pagetable.NodeID, home pagetable.NodeID, rd *Ready) {
+	p.begin(rd)
+	p.epoch, p.home = epoch, home
+	if p.dir != nil {
+		p.dirNewEpoch(lost, rd)
+	}
+	p.copyNewEpoch(rd)
+	p.end(rd)
+}
+
+func (p *Page) begin(rd *Ready) {
+	rd.Reset()
+	rd.Before = p.copy.access
+}
+
+func (p *Page) end(rd *Ready) { rd.After = p.copy.access }
+
+func (p *Page) dispatch(m Message, rd *Ready) {
+	switch m.Kind {
+	case Request:
+		p.request(m, rd)
+	case InvalidateAck:
+		p.invalidateAck(m, rd)
+	case Done:
+		p.done(m, rd)
+	case Cancelled:
+		p.cancelled(m, rd)
+	case Grant:
+		p.grant(m, rd)
+	case Forward:
+		p.forward(m, rd)
+	case Invalidate:
+		p.invalidate(m, rd)
+	case Refuse:
+		p.refuse(rd)
+	case Cancel:
+		p.cancel(m, rd)
+	case Surrender:
+		p.fault(pagetable.WriteAccess, rd)
+	case Handoff:
+		p.handoff(m, rd)
+	default:
+		p.impossible(m)
+	}
+}
+
+// send queues a message with this page's sender, page and epoch filled in.
+func (p *Page) send(m Message, rd *Ready) {
+	m.Page, m.From, m.Epoch = p.id, p.self, p.epoch
+	rd.Send = append(rd.Send, m)
+}
+
+// impossible stops the node: a peer that passed the handshake broke the protocol, so that no state
+// here can be trusted.
+func (p *Page) impossible(m Message) {
+	panic(fmt.Sprintf("coherence: impossible message %v at %v", m, p))
+}
+
+// String returns the whole state as one line of a trace.
+func (p *Page) String() string {
+	s := fmt.Sprintf("%v@%v home %v e%d %v", p.id, p.self, p.home, p.epoch, &p.copy)
+	if p.dir != nil {
+		s += " | " + p.dir.String()
+	}
+	return s
+}

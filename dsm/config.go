@@ -1,0 +1,118 @@
+package dsm
+
+import (
+	"fmt"
+	"log/slog"
+	"net"
+	"os"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// Config says how a node takes part in a space. The zero Config founds a space of one node on a
+// loopback port that the system picks.
+type Config struct {
+	// Cluster is the name that all nodes of a space agree on. Default "pagemesh".
+	Cluster string
+	// Listen is the TCP address, host:port, for everything this node receives. Port 0 lets the
+	// system pick. Default "127.0.0.1:0". An address other than loopback needs Insecure.
+	Listen string
+	// Seeds are addresses of members to join through, tried in order. Empty founds a new space.
+	Seeds []string
+	// Secret is shared by all nodes and is proven, never sent. Default empty: whoever reaches the
+	// port and knows the cluster's name may join.
+	Secret string
+	// Insecure allows an address other than loopback although packets are not encrypted.
+	Insecure bool
+	// Members makes Open wait until the space has this many members. Default 1.
+	Members int
+	// Rank is this program's number in its launch, from 0. It is not the node id. Default 0.
+	Rank int
+	// FaultTimeout bounds ReadAt and WriteAt, which take no context. Default 30 s.
+	FaultTimeout time.Duration
+	// ViewWarning is how long a view may delay another node before a warning names its holder.
+	// Default 1 s.
+	ViewWarning time.Duration
+	// Logger receives warnings and membership changes. Default: slog.Default().
+	Logger *slog.Logger
+}
+
+// Names of the environment variables that ConfigFromEnv reads and that dsm run sets.
+const (
+	EnvCluster  = "PAGEMESH_CLUSTER"  // Config.Cluster
+	EnvListen   = "PAGEMESH_LISTEN"   // Config.Listen
+	EnvSeeds    = "PAGEMESH_SEEDS"    // Config.Seeds, separated by commas
+	EnvSecret   = "PAGEMESH_SECRET"   // Config.Secret
+	EnvInsecure = "PAGEMESH_INSECURE" // Config.Insecure, a boolean
+	EnvMembers  = "PAGEMESH_MEMBERS"  // Config.Members
+	EnvRank     = "PAGEMESH_RANK"     // Config.Rank
+)
+
+// ConfigFromEnv returns the Config that the environment describes; a variable that is not set leaves
+// the default. It is the only place where this module reads its environment.
+func ConfigFromEnv() (Config, error) {
+	c := Config{
+		Cluster: os.Getenv(EnvCluster),
+		Listen:  os.Getenv(EnvListen),
+		Secret:  os.Getenv(EnvSecret),
+	}
+	for s := range strings.SplitSeq(os.Getenv(EnvSeeds), ",") {
+		if s = strings.TrimSpace(s); s != "" {
+			c.Seeds = append(c.Seeds, s)
+		}
+	}
+	var err error
+	if v := os.Getenv(EnvInsecure); v != "" {
+		if c.Insecure, err = strconv.ParseBool(v); err != nil {
+			return Config{}, fmt.Errorf("%s=%q: want true or false", EnvInsecure, v)
+		}
+	}
+	for name, dst := range map[string]*int{EnvMembers: &c.Members, EnvRank: &c.Rank} {
+		if v := os.Getenv(name); v != "" {
+			if *dst, err = strconv.Atoi(v); err != nil || *dst < 0 {
+				return Config{}, fmt.Errorf("%s=%q: want a whole number from 0", name, v)
+			}
+		}
+	}
+	return c, nil
+}
+
+// withDefaults returns c with every zero field replaced by its default, or an error that names the
+// field that is wrong and what to do.
+func (c Config) withDefaults() (Config, error) {
+	if c.Cluster == "" {
+		c.Cluster = "pagemesh"
+	}
+	if c.Listen == "" {
+		c.Listen = "127.0.0.1:0"
+	}
+	if c.Members == 0 {
+		c.Members = 1
+	}
+	if c.FaultTimeout == 0 {
+		c.FaultTimeout = 30 * time.Second
+	}
+	if c.ViewWarning == 0 {
+		c.ViewWarning = time.Second
+	}
+	if c.Logger == nil {
+		c.Logger = slog.Default()
+	}
+	return c, c.validate()
+}
+
+func (c Config) validate() error {
+	if len(c.Cluster) > 64 {
+		return fmt.Errorf("config: cluster name has %d bytes, at most 64 are allowed", len(c.Cluster))
+	}
+	for _, a := range append([]string{c.Listen}, c.Seeds...) {
+		if _, _, err := net.SplitHostPort(a); err != nil {
+			return fmt.Errorf("config: address %q: want host:port", a)
+		}
+	}
+	if c.Members < 0 || c.Rank < 0 || c.FaultTimeout < 0 || c.ViewWarning < 0 {
+		return fmt.Errorf("config: Members, Rank, FaultTimeout and ViewWarning must not be negative")
+	}
+	return nil
+}
