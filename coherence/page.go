@@ -31,6 +31,9 @@ func (p *Page) ID() pagetable.PageID { return p.id }
 // Home returns the node that keeps the page's directory entry, 0 if it was lost.
 func (p *Page) Home() pagetable.NodeID { return p.home }
 
+// Epoch returns the epoch of the last view the page was told of.
+func (p *Page) Epoch() uint64 { return p.epoch }
+
 // Access returns this node's right on the page.
 func (p *Page) Access() pagetable.Access { return p.copy.access }
 
