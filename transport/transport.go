@@ -49,18 +49,21 @@ type Identity struct {
 }
 
 // Handler receives what arrives. Its methods are called from the goroutine that read the connection,
-// one at a time for each peer, several at once for different peers. They must not block.
+// one at a time for each peer, several at once for different peers. They must not block, nor call
+// Close or Connect, which wait for them.
 type Handler interface {
 	// Packet delivers one packet. header and body are valid only during the call. What the handler
 	// sends into out is flushed when no complete packet is left in the connection's read buffer.
 	Packet(out *Outbox, from pagetable.NodeID, header, body []byte)
-	// Up reports that a peer connection to the node now exists, before its first packet.
+	// Up reports that a peer connection to the node now exists, before its first packet. addr is where
+	// the node can be dialed.
 	Up(peer Identity, addr string)
 	// Down reports that the connection ended, after its last packet and exactly once for each Up. err
 	// is nil after Disconnect or Close at this end.
 	Down(peer pagetable.NodeID, err error)
 	// Stream hands over an accepted connection of another purpose, after its handshake. It is called
-	// in a goroutine of its own; the handler owns conn and closes it.
+	// in a goroutine of its own and may block; the handler owns conn and closes it. Close of the
+	// endpoint closes it too.
 	Stream(purpose Purpose, conn net.Conn)
 }
 
@@ -78,15 +81,20 @@ type Endpoint interface {
 	Connect(ctx context.Context, node pagetable.NodeID, addr string) error
 	// Dial opens a stream of another purpose; it arrives at the other end's Handler.Stream.
 	Dial(ctx context.Context, addr string, purpose Purpose) (net.Conn, error)
-	// Disconnect ends the connection to a peer after sending what is queued. No effect if there is none.
+	// Disconnect ends the connection to a peer after sending what is queued. It returns at once, Send
+	// fails from then on, what the peer still sends is dropped, and Handler.Down follows. No effect if
+	// there is no connection.
 	Disconnect(node pagetable.NodeID)
-	// Close ends every connection and stops listening. It returns when no handler call is running.
+	// Close disconnects every peer, ends every stream and stops listening. It returns when no handler
+	// call is running; a peer that doesn't read delays it by at most two seconds.
 	Close() error
 
 	// send queues a packet, copying its bytes, and never blocks; flush pushes what is queued. Users go
 	// through an Outbox.
 	send(to pagetable.NodeID, header, body []byte) error
 	flush(to pagetable.NodeID)
+	// traffic serves Counters.
+	traffic() Traffic
 }
 
 // Outbox collects the packets of one burst of work so that each peer is written to once. The zero
@@ -100,7 +108,8 @@ type Outbox struct {
 func NewOutbox(ep Endpoint) *Outbox { return &Outbox{ep: ep} }
 
 // Send queues a packet for a peer. Both slices may be reused when it returns. It never blocks.
-// Nothing is on the wire before Flush. It returns ErrNoPeer or ErrClosed.
+// Until Flush nothing need be on the wire. It returns ErrNoPeer or ErrClosed, or an error about a packet
+// that is too large.
 func (o *Outbox) Send(to pagetable.NodeID, header, body []byte) error {
 	if err := o.ep.send(to, header, body); err != nil {
 		return err
