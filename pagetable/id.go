@@ -34,6 +34,9 @@ type PageID uint64
 // MakePageID returns the id of the page with the given index in region r.
 // Preconditions: r <= MaxRegionID and index <= MaxPageIndex.
 func MakePageID(r RegionID, index uint64) PageID {
+	if r > MaxRegionID || index > MaxPageIndex {
+		panic("pagetable: MakePageID: region id or page index has too many bits")
+	}
 	return PageID(uint64(r)<<indexBits | index)
 }
 
