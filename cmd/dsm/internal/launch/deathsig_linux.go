@@ -1,0 +1,9 @@
+package launch
+
+import "syscall"
+
+// copyAttributes returns the attributes of a copy: the leader of a group of its own, which the system
+// kills when the thread that started it ends.
+func copyAttributes() *syscall.SysProcAttr {
+	return &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL}
+}
