@@ -1,0 +1,109 @@
+// Package locks is the protocol of the mutexes and barriers of a space, without the machinery: what
+// each node keeps, what it says to others, and when a waiter goes on.
+//
+// A mutex behaves as if it were one sync.Mutex shared by all goroutines of all nodes, whose Lock can
+// be canceled and which outlives the nodes that use it. A barrier behaves as if every wait of all
+// nodes were an arrival at one counter that lets all go when the last party has arrived, and then
+// starts anew.
+//
+// # The machine
+//
+// A [Machine] is a function of events. It has no goroutine, mutex, clock, socket or randomness, and
+// the same events cause the same work. Events are its methods; the work is appended to a [Ready].
+//
+// # The order of effects
+//
+// The caller guards a Machine with one mutex and, for each event:
+//
+//  1. For Unlock, and for Wait, first sends what was written under the lock or before the barrier:
+//     whoever goes on because of the Ready may read it.
+//  2. Calls the method.
+//  3. Queues Ready.Send in order, before another event is stepped, because messages between two nodes
+//     must arrive in the order in which the machine made them. Messages of a node to itself are not
+//     among them: the machine has stepped them already.
+//  4. Wakes Ready.Wake.
+//
+// # Messages
+//
+// Between two nodes messages arrive in order and at most once. Every message carries the epoch of its
+// sender. Step drops those of earlier epochs and counts them ([Machine.Refused]). The caller holds
+// those of later epochs ([Machine.Epoch]), and what follows them from the same node, until NewEpoch. If
+// a message between two members is lost, one of the two must be declared lost.
+//
+// # Mutex
+//
+// The home keeps the queue; the lock itself travels from node to node. This is the distributed queue
+// of Naimi and Trehel (1987, "path reversal") with the tail kept at a fixed home, as MCS keeps it in
+// a fixed word. Kinds of Message are in capitals:
+//
+//	node                              home                          tail of the queue
+//	  │ ACQUIRE ───────────────────────▶ │                                  │
+//	  │ ◀─────────────────────── GRANT   │ the queue was empty              │
+//	  │                                  │ FORWARD ───────────────────────▶ │
+//	  │ ◀──────────────────────────────────────────────────────── PASS      │ when it is unlocked
+//	  │ GRANTED ───────────────────────▶ │ drops those before from its queue
+//
+// Cost, in messages one after the other: none if the lock is cached here, one for a handover to a
+// waiting node (Pass), two if it is free, three if it is cached elsewhere. Granted is off that path.
+//
+// A mutex at a node that uses it:
+//
+//	          lock: ACQUIRE               GRANT or PASS
+//	absent ─────────────────▶ requesting ────────────────▶ held ◀──────┐
+//	  ▲                                    ▲  unlock, next │  │ unlock, │ lock
+//	  │                                    │  waiter here  │  │ nobody  │
+//	  │                                    └───────────────┘  ▼ waits   │
+//	  │         FORWARD: PASS                               cached ─────┘
+//	  ├────────────────────────────────────────────────────── ┘
+//	  └── held, unlock after a FORWARD, when those who came before it are served: PASS
+//
+// Fairness: nodes get the mutex in the order in which their Acquires reach the home. At a node, waiters
+// are served first come, first served. Those that came before the Forward are served before the
+// mutex is passed on; those that came after it go through a new Acquire. So between the moment a node
+// has its place in the queue and the moment the mutex comes, every node before it serves at most those
+// of its waiters that came before the Forward did, and nobody starves. Cancel doesn't change this: a
+// request whose waiters have all given up keeps its place and is passed on, or cached, when it comes up.
+//
+// [Token] says why fencing tokens grow.
+//
+// # Barrier
+//
+// Each wait is one Arrive to the home. With the last of the parties, the home sends one Release to
+// each node that has arrived. The number of parties is decided by the first to arrive; whoever has
+// another one is refused with Mismatch. Canceling a wait takes the arrival back by Withdraw, answered by
+// Withdrawn; if a Release crosses it, the wait has succeeded.
+//
+// A barrier is broken for good when a node that has ever arrived in it is lost, or its home is: whoever
+// waits, and whoever arrives later, gets Lost. A node that leaves breaks nothing. (If the home was the
+// only node that had arrived, nobody remembers the barrier and it starts anew.)
+//
+// # Epochs
+//
+// A new view ([Machine.NewEpoch]) begins when a member has crashed or left, or a home moves. All members
+// perform the same views in the same order.
+//
+//  1. A home hands the barriers that move to their new homes (Handover).
+//  2. A node reports each mutex that it waits for or has, and each barrier it has ever arrived in, to
+//     the lock's home in the new view, and ends with ReportsDone to every member.
+//  3. A home grants and releases nothing until it has every ReportsDone; requests wait
+//     ([Machine.Settled]). Then it rebuilds each queue: who has the mutex first, then those who wait, in
+//     the order that it remembers, the others by node id.
+//
+// A mutex that was on its way between two nodes arrives nowhere: the sender no longer has it, and the
+// receiver either took it before its report, or refuses it because of its epoch. So at most one node
+// reports that it has the mutex, and the home grants it anew only if none does. If a node that may have
+// held it is lost, LockStatus.OwnerDied says so.
+//
+// After the crash of a node its late messages are refused with its epoch; the node itself, if it is
+// only cut off, must find out that it is no member any more. Until then its tokens are older than those
+// of the new holder.
+//
+// A node leaves in these steps: it waits until [Machine.Idle]; calls [Machine.Surrender]; asks for a view
+// with itself in View.Left; performs that view like the others; sends what comes out; and goes. If views
+// follow each other so fast that its Handover is cut off, the barriers concerned are broken.
+//
+// # What this package does not do
+//
+// It bounds no waiting time, detects no deadlock between mutexes, and keeps no lock's memory on more
+// than one node: counts shown in LockStatus start anew at a new home.
+package locks

@@ -1,0 +1,167 @@
+package locks
+
+import (
+	"cmp"
+	"slices"
+
+	"pagemesh/pagetable"
+)
+
+// home is the part of a machine that orders the locks that are homed at its node.
+type home struct {
+	mutexes  map[ID]*mutexHome
+	barriers map[ID]*barrierHome
+	rebuild  rebuild
+}
+
+func newHome(v *View) home {
+	return home{
+		mutexes:  make(map[ID]*mutexHome),
+		barriers: make(map[ID]*barrierHome),
+		rebuild:  rebuild{past: []func(ID) pagetable.NodeID{v.Home}},
+	}
+}
+
+// mutex returns the entry of the mutex that msg names and makes it at the first use.
+func (h *home) mutex(msg Message) *mutexHome {
+	m := h.mutexes[msg.ID]
+	if m == nil {
+		m = &mutexHome{id: msg.ID, name: msg.Name}
+		h.mutexes[msg.ID] = m
+	}
+	checkCollision(msg.ID, msg.Name, m.name)
+	return m
+}
+
+// barrier returns the entry of the barrier that msg names and makes it at the first use: who comes
+// first decides on the number of parties.
+func (h *home) barrier(msg Message) *barrierHome {
+	b := h.barriers[msg.ID]
+	if b == nil {
+		b = &barrierHome{id: msg.ID, name: msg.Name, parties: msg.Parties}
+		h.barriers[msg.ID] = b
+	}
+	checkCollision(msg.ID, msg.Name, b.name)
+	return b
+}
+
+// step takes a message from a node, or a Handover from another home. While the home is rebuilding,
+// requests wait.
+func (h *home) step(from pagetable.NodeID, msg Message, r *Ready) {
+	switch msg.Kind {
+	case ReportMutex, ReportBarrier, Handover:
+		h.rebuild.report(from, msg)
+	case ReportsDone:
+		h.reportsDone(from, msg, r)
+	default:
+		if !h.rebuild.settled() {
+			h.rebuild.deferred = append(h.rebuild.deferred, received{from, msg})
+			return
+		}
+		h.request(from, msg, r)
+	}
+}
+
+// reportsDone takes up what a node has handed over, which no later epoch makes void, and ends the
+// rebuilding if the node was the last.
+func (h *home) reportsDone(from pagetable.NodeID, msg Message, r *Ready) {
+	last := h.rebuild.done(from, msg)
+	for _, in := range h.rebuild.handovers(from) {
+		h.barrier(in.msg).adopt(from, in.msg)
+	}
+	if last {
+		h.rebuilt(r)
+	}
+}
+
+// request takes a message of a node in the ordinary course of things.
+func (h *home) request(from pagetable.NodeID, msg Message, r *Ready) {
+	switch msg.Kind {
+	case Acquire:
+		h.mutex(msg).acquire(from, msg, r)
+	case Arrive:
+		msg.Count = 1
+		h.barrier(msg).arrive(from, msg, r)
+	case Granted, Return:
+		m := h.mutexes[msg.ID]
+		if m == nil {
+			impossible(from, msg, nil)
+		}
+		if msg.Kind == Granted {
+			m.granted(from, msg)
+		} else {
+			m.returned(from, msg, r)
+		}
+	case Withdraw:
+		b := h.barriers[msg.ID]
+		if b == nil {
+			impossible(from, msg, nil)
+		}
+		b.withdraw(from, msg, r)
+	default:
+		impossible(from, msg, nil)
+	}
+}
+
+// newEpoch begins to rebuild. What is homed elsewhere now is forgotten; its new home learns of a mutex
+// from the nodes, and of a barrier from here.
+func (h *home) newEpoch(self pagetable.NodeID, v *View, r *Ready) {
+	for _, id := range sortedKeys(h.barriers, cmp.Compare) {
+		b := h.barriers[id]
+		b.breakIfLost(v.Lost)
+		if to := v.Home(id); to != self {
+			b.handOver(to, r)
+			delete(h.barriers, id)
+			continue
+		}
+		b.newEpoch()
+	}
+	for id, m := range h.mutexes {
+		m.found = mutexFound{}
+		if v.Home(id) != self {
+			delete(h.mutexes, id)
+		}
+	}
+	h.rebuild.begin(self, v)
+}
+
+// rebuilt makes the state of the new epoch from what is remembered and what was reported, and then
+// takes up the requests that have come meanwhile.
+func (h *home) rebuilt(r *Ready) {
+	rb := h.rebuild.take()
+	h.rebuildMutexes(&rb, r)
+	h.rebuildBarriers(&rb, r)
+	for _, in := range rb.deferred {
+		h.request(in.from, in.msg, r)
+	}
+}
+
+func (h *home) rebuildMutexes(rb *rebuild, r *Ready) {
+	unknown := make(map[ID]bool)
+	for _, in := range rb.reports {
+		if in.msg.Kind == ReportMutex {
+			unknown[in.msg.ID] = unknown[in.msg.ID] || h.mutexes[in.msg.ID] == nil
+			h.mutex(in.msg).report(in.from, in.msg)
+		}
+	}
+	for _, id := range sortedKeys(h.mutexes, cmp.Compare) {
+		m := h.mutexes[id]
+		maybeLost := len(rb.lost) > 0
+		if !unknown[id] {
+			maybeLost = slices.ContainsFunc(rb.lost, func(n pagetable.NodeID) bool { return m.place(n) >= 0 })
+		}
+		m.rebuilt(maybeLost, r)
+	}
+}
+
+func (h *home) rebuildBarriers(rb *rebuild, r *Ready) {
+	for _, in := range rb.reports {
+		if in.msg.Kind != ReportBarrier {
+			continue
+		}
+		unknown := h.barriers[in.msg.ID] == nil
+		b := h.barrier(in.msg)
+		b.broken = b.broken || unknown && rb.memoryLost(in.msg.ID)
+		b.report(in.from, in.msg, r)
+	}
+}

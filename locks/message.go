@@ -1,0 +1,217 @@
+package locks
+
+import (
+	"fmt"
+
+	"pagemesh/pagetable"
+)
+
+// Kind says what a message means and which of its fields are used; the others are zero.
+type Kind uint8
+
+// The messages. "node" is the part of a machine that uses locks, "home" the part that orders them.
+const (
+	// Acquire asks for a mutex. Node to home: Name.
+	Acquire Kind = iota + 1
+	// Grant gives a free mutex. Home to node: ID, Token for the first acquisition.
+	Grant
+	// Forward tells the last node in the queue whom to pass the mutex to. Home to node: ID, Node.
+	Forward
+	// Pass hands a mutex on. Node to node: ID, Token for the first acquisition.
+	Pass
+	// Granted notes that a Pass has arrived. Node to home: ID, Token.
+	Granted
+	// Return gives a cached mutex back. Node to home: ID, Token last used.
+	Return
+	// Arrive is one arrival at a barrier. Node to home: Name, Parties, Released.
+	Arrive
+	// Release lets Count arrivals of the receiver go. Home to node: ID, Parties, Phase, Count.
+	Release
+	// Withdraw takes one arrival back if there is one to take. Node to home: ID, Parties.
+	Withdraw
+	// Withdrawn says that one was taken back. Home to node: ID, Parties.
+	Withdrawn
+	// Refuse ends Count arrivals of the receiver without release. Home to node: ID, Parties, Reason, Count.
+	Refuse
+	// ReportMutex tells a new epoch's home of a mutex. Node to home: Name, Status, Token.
+	ReportMutex
+	// ReportBarrier tells a new epoch's home of a barrier. Node to home: Name, Parties, Count of
+	// arrivals that wait, Released.
+	ReportBarrier
+	// Handover tells a barrier's new home what the old one knew of one participant. Home to home:
+	// Name, Parties, Phase, Node, Released, Reason (Lost if the barrier is broken).
+	Handover
+	// ReportsDone ends a member's reports of an epoch. Node to every home.
+	ReportsDone
+
+	kindEnd
+)
+
+var kindNames = [...]string{
+	Acquire: "Acquire", Grant: "Grant", Forward: "Forward", Pass: "Pass", Granted: "Granted",
+	Return: "Return", Arrive: "Arrive", Release: "Release", Withdraw: "Withdraw",
+	Withdrawn: "Withdrawn", Refuse: "Refuse", ReportMutex: "ReportMutex",
+	ReportBarrier: "ReportBarrier", Handover: "Handover", ReportsDone: "ReportsDone",
+}
+
+// Valid reports whether k is a kind of message. Bytes from outside must be checked with it.
+func (k Kind) Valid() bool { return k >= Acquire && k < kindEnd }
+
+// String returns the name of the kind.
+func (k Kind) String() string {
+	if !k.Valid() {
+		return fmt.Sprintf("kind(%d)", uint8(k))
+	}
+	return kindNames[k]
+}
+
+// toHome reports whether the receiver handles the message as a home.
+func (k Kind) toHome() bool {
+	switch k {
+	case Grant, Forward, Pass, Release, Withdrawn, Refuse:
+		return false
+	}
+	return true
+}
+
+// Status is what a node says of a mutex in a ReportMutex.
+type Status uint8
+
+// The three ways to be involved with a mutex. A node that is not involved reports nothing.
+const (
+	Waiting Status = iota + 1 // has waiters but not the lock
+	Cached                    // has the lock, nobody holds it
+	Held                      // has the lock, a waiter holds it
+)
+
+// Valid reports whether s is one of the three.
+func (s Status) Valid() bool { return s >= Waiting && s <= Held }
+
+// String returns the name of the status.
+func (s Status) String() string {
+	switch s {
+	case Waiting:
+		return "waiting"
+	case Cached:
+		return "cached"
+	case Held:
+		return "held"
+	}
+	return fmt.Sprintf("status(%d)", uint8(s))
+}
+
+// Reason is how a wait ended.
+type Reason uint8
+
+const (
+	// OK: the waiter holds the mutex, or the barrier's phase is complete.
+	OK Reason = iota
+	// Lost: the barrier is broken because a node that took part in it, or its home, is lost.
+	Lost
+	// Mismatch: the barrier exists with another number of parties.
+	Mismatch
+	// Canceled: the wait at the barrier was taken back after Cancel.
+	Canceled
+	// Leaving: the node is leaving the space.
+	Leaving
+
+	reasonEnd
+)
+
+// Valid reports whether r is a reason.
+func (r Reason) Valid() bool { return r < reasonEnd }
+
+// String returns the name of the reason.
+func (r Reason) String() string {
+	names := [...]string{OK: "ok", Lost: "lost", Mismatch: "mismatch", Canceled: "canceled", Leaving: "leaving"}
+	if !r.Valid() {
+		return fmt.Sprintf("reason(%d)", uint8(r))
+	}
+	return names[r]
+}
+
+// Message is what machines say to each other. Kind tells which fields are used.
+type Message struct {
+	Kind     Kind
+	Epoch    uint64           // of the sender's view
+	ID       ID               // of the lock; on the wire the name stands for it where there is one
+	Name     string           // of the lock, 1 to MaxName bytes
+	Node     pagetable.NodeID // Forward: who is next. Handover: the participant
+	Token    Token            // see Kind
+	Parties  uint32           // of the barrier, 1 to MaxParties: as the sender, or the refused, has it
+	Phase    uint64           // of the barrier: how many phases are complete
+	Count    uint64           // arrivals, at most maxCount
+	Released uint64           // arrivals of the node that were released since it knows the barrier
+	Status   Status           // ReportMutex
+	Reason   Reason           // Refuse, Handover
+}
+
+// String returns the form used in traces: "Grant e2 3f… token=e2.1".
+func (m Message) String() string {
+	f := layouts[m.Kind%kindEnd]
+	s := fmt.Sprintf("%v e%d", m.Kind, m.Epoch)
+	add := func(on fields, format string, v any) {
+		if f&on != 0 {
+			s += fmt.Sprintf(format, v)
+		}
+	}
+	add(hasMutexName|hasBarrierName, " %q", m.Name)
+	add(hasID, " %v", m.ID)
+	add(hasNode, " node=%v", m.Node)
+	add(hasToken, " token=%v", m.Token)
+	add(hasParties, " parties=%d", m.Parties)
+	add(hasPhase, " phase=%d", m.Phase)
+	add(hasCount, " count=%d", m.Count)
+	add(hasReleased, " released=%d", m.Released)
+	add(hasStatus, " %v", m.Status)
+	add(hasReason, " %v", m.Reason)
+	return s
+}
+
+// Outgoing is a message and the node that it is for.
+type Outgoing struct {
+	To  pagetable.NodeID
+	Msg Message
+}
+
+// Woken is a wait that has ended. Token is valid for a mutex with Err == OK.
+type Woken struct {
+	Waiter Waiter
+	Token  Token
+	Err    Reason
+}
+
+// Ready is the work that an event has caused. The caller owns it, hands it to every method of one
+// Machine, performs it (package comment, "The order of effects") and calls Reset.
+type Ready struct {
+	// Send are messages in the order in which each receiver must get those that are for it. None is
+	// for the node itself.
+	Send []Outgoing
+	// Wake are the waits that have ended.
+	Wake []Woken
+
+	// Set by the machine on entry.
+	self  pagetable.NodeID
+	epoch uint64
+	// own are messages to the node itself; the machine steps them before it returns.
+	own []Message
+}
+
+// Reset empties r and keeps its memory.
+func (r *Ready) Reset() {
+	clear(r.Send)
+	r.Send, r.Wake = r.Send[:0], r.Wake[:0]
+}
+
+func (r *Ready) send(to pagetable.NodeID, m Message) {
+	m.Epoch = r.epoch
+	if to == r.self {
+		r.own = append(r.own, m)
+		return
+	}
+	r.Send = append(r.Send, Outgoing{To: to, Msg: m})
+}
+
+func (r *Ready) wake(w Waiter, t Token, err Reason) {
+	r.Wake = append(r.Wake, Woken{Waiter: w, Token: t, Err: err})
+}

@@ -1,0 +1,140 @@
+package locks
+
+import (
+	"cmp"
+	"slices"
+
+	"pagemesh/pagetable"
+)
+
+// node is the part of a machine that uses locks.
+type node struct {
+	mutexes  map[ID]*mutexNode
+	barriers map[barrierKey]*barrierNode
+	leaving  bool // after Surrender
+}
+
+func newNode() node {
+	return node{mutexes: make(map[ID]*mutexNode), barriers: make(map[barrierKey]*barrierNode)}
+}
+
+// mutex returns the entry of the mutex called name and makes it at the first use.
+func (n *node) mutex(name string, v *View) *mutexNode {
+	id := MutexID(name)
+	m := n.mutexes[id]
+	if m == nil {
+		m = &mutexNode{id: id, name: name, home: v.Home(id)}
+		n.mutexes[id] = m
+	}
+	checkCollision(id, name, m.name)
+	return m
+}
+
+// barrier returns the entry of the barrier and makes it at the first use.
+func (n *node) barrier(name string, parties uint32, v *View) *barrierNode {
+	key := barrierKey{id: BarrierID(name), parties: parties}
+	b := n.barriers[key]
+	if b == nil {
+		b = &barrierNode{key: key, name: name, home: v.Home(key.id)}
+		n.barriers[key] = b
+	}
+	checkCollision(key.id, name, b.name)
+	return b
+}
+
+// step takes a message from a home, or a Pass from a node.
+func (n *node) step(from pagetable.NodeID, msg Message, r *Ready) {
+	switch msg.Kind {
+	case Grant, Pass, Forward:
+		m := n.mutexes[msg.ID]
+		if m == nil {
+			impossible(from, msg, nil)
+		}
+		n.stepMutex(m, from, msg, r)
+	default:
+		b := n.barriers[barrierKey{id: msg.ID, parties: msg.Parties}]
+		if b == nil {
+			impossible(from, msg, nil)
+		}
+		n.stepBarrier(b, from, msg, r)
+	}
+}
+
+func (n *node) stepMutex(m *mutexNode, from pagetable.NodeID, msg Message, r *Ready) {
+	if msg.Kind == Forward {
+		m.forward(from, msg, r)
+		return
+	}
+	m.granted(from, msg, r)
+	if n.leaving {
+		m.giveBack(r)
+	}
+}
+
+func (n *node) stepBarrier(b *barrierNode, from pagetable.NodeID, msg Message, r *Ready) {
+	switch msg.Kind {
+	case Release:
+		b.release(from, msg, r)
+	case Withdrawn:
+		b.withdrawn(from, msg, r)
+	case Refuse:
+		b.refuse(from, msg, r)
+		if msg.Reason == Mismatch && len(b.waiters) == 0 {
+			delete(n.barriers, b.key)
+		}
+	default:
+		impossible(from, msg, b)
+	}
+}
+
+// newEpoch reports every lock that this node is involved with to its home in v, and then the end.
+func (n *node) newEpoch(v *View, r *Ready) {
+	for _, id := range sortedKeys(n.mutexes, cmp.Compare) {
+		if !n.mutexes[id].newEpoch(v.Home(id), r) {
+			delete(n.mutexes, id)
+		}
+	}
+	keys := sortedKeys(n.barriers, func(a, b barrierKey) int {
+		return cmp.Or(cmp.Compare(a.id, b.id), cmp.Compare(a.parties, b.parties))
+	})
+	for _, k := range keys {
+		n.barriers[k].newEpoch(v.Home(k.id), r)
+	}
+	for _, to := range v.Members {
+		r.send(to, Message{Kind: ReportsDone})
+	}
+	for _, k := range keys {
+		n.barriers[k].withdrawAgain(r)
+	}
+}
+
+func (n *node) idle() bool {
+	for _, m := range n.mutexes {
+		if !m.idle() {
+			return false
+		}
+	}
+	for _, b := range n.barriers {
+		if len(b.waiters) > 0 {
+			return false
+		}
+	}
+	return true
+}
+
+func (n *node) surrender(r *Ready) {
+	n.leaving = true
+	for _, id := range sortedKeys(n.mutexes, cmp.Compare) {
+		n.mutexes[id].giveBack(r)
+	}
+}
+
+// sortedKeys returns the keys of m in order: the same events must cause the same work.
+func sortedKeys[K comparable, V any](m map[K]V, compare func(a, b K) int) []K {
+	keys := make([]K, 0, len(m))
+	for k := range m {
+		keys = append(keys, k)
+	}
+	slices.SortFunc(keys, compare)
+	return keys
+}

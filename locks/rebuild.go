@@ -1,0 +1,90 @@
+package locks
+
+import (
+	"cmp"
+	"slices"
+
+	"pagemesh/pagetable"
+)
+
+// rebuild is what a home collects from the beginning of an epoch until every node that owes reports
+// has said ReportsDone. If the next epoch begins before that, what was collected is void, because the
+// nodes report again; but what was lost stays lost.
+type rebuild struct {
+	due      []pagetable.NodeID // who owes a ReportsDone; none: the home is settled
+	reports  []received
+	deferred []received // requests, in the order in which they came
+
+	// From the last time that the home was settled until now:
+
+	lost []pagetable.NodeID          // nodes that were lost
+	mute []pagetable.NodeID          // nodes whose ReportsDone was still due when an epoch ended
+	past []func(ID) pagetable.NodeID // where locks were homed, by view
+}
+
+type received struct {
+	from pagetable.NodeID
+	msg  Message
+}
+
+func (rb *rebuild) settled() bool { return len(rb.due) == 0 }
+
+// begin starts to collect. A node that leaves is no home any more and collects nothing.
+func (rb *rebuild) begin(self pagetable.NodeID, v *View) {
+	rb.mute = append(rb.mute, rb.due...)
+	rb.reports, rb.deferred, rb.due = nil, nil, nil
+	rb.lost = append(rb.lost, v.Lost...)
+	rb.past = append(rb.past, v.Home)
+	if slices.Contains(v.Members, self) {
+		rb.due = slices.Concat(v.Members, v.Left)
+	}
+}
+
+// report keeps a report or a Handover.
+func (rb *rebuild) report(from pagetable.NodeID, msg Message) {
+	if !slices.Contains(rb.due, from) {
+		impossible(from, msg, rb.due)
+	}
+	rb.reports = append(rb.reports, received{from, msg})
+}
+
+// handovers takes out what a node has handed over.
+func (rb *rebuild) handovers(from pagetable.NodeID) []received {
+	var got []received
+	rb.reports = slices.DeleteFunc(rb.reports, func(in received) bool {
+		if in.from != from || in.msg.Kind != Handover {
+			return false
+		}
+		got = append(got, in)
+		return true
+	})
+	return got
+}
+
+// done notes that a node has reported everything, and reports whether it was the last.
+func (rb *rebuild) done(from pagetable.NodeID, msg Message) bool {
+	i := slices.Index(rb.due, from)
+	if i < 0 {
+		impossible(from, msg, rb.due)
+	}
+	rb.due = slices.Delete(rb.due, i, i+1)
+	return rb.settled()
+}
+
+// take returns what was collected, in an order that does not depend on the network, and leaves the
+// state of a settled home.
+func (rb *rebuild) take() rebuild {
+	got := *rb
+	slices.SortStableFunc(got.reports, func(a, b received) int { return cmp.Compare(a.from, b.from) })
+	*rb = rebuild{past: got.past[len(got.past)-1:]}
+	return got
+}
+
+// memoryLost reports whether what an earlier home knew of a lock that this one does not know may be
+// lost: the home is lost, or was cut off in its Handover by another epoch.
+func (rb *rebuild) memoryLost(id ID) bool {
+	return slices.ContainsFunc(rb.past, func(home func(ID) pagetable.NodeID) bool {
+		n := home(id)
+		return slices.Contains(rb.lost, n) || slices.Contains(rb.mute, n)
+	})
+}

@@ -1,0 +1,66 @@
+package locks
+
+import (
+	"cmp"
+	"slices"
+
+	"pagemesh/pagetable"
+)
+
+// LockStatus is a lock as its home sees it.
+type LockStatus struct {
+	Name string
+	Kind string // "mutex" or "barrier"
+	// Holder is the node where a mutex is or was last held, as far as the home knows; 0 if it is free.
+	Holder pagetable.NodeID
+	// Waiting are the nodes that wait: for a mutex in the order of the queue, for a barrier those that
+	// have arrived in the present phase, by id.
+	Waiting []pagetable.NodeID
+	// Token is the greatest fencing token of a mutex that the home knows.
+	Token Token
+	// Acquires counts a mutex's acquisitions as of Token, or a barrier's completed phases.
+	Acquires uint64
+	// OwnerDied says that the mutex was lost with a node that may have held it and granted anew.
+	OwnerDied bool
+	Parties   int  // of a barrier
+	Arrived   int  // of a barrier, in the present phase
+	Broken    bool // of a barrier: a node that took part in it is lost
+}
+
+// Status describes the locks that are homed at this node, by name, a barrier before a mutex.
+func (m *Machine) Status() []LockStatus {
+	var all []LockStatus
+	for _, e := range m.home.mutexes {
+		all = append(all, e.status())
+	}
+	for _, e := range m.home.barriers {
+		all = append(all, e.status())
+	}
+	slices.SortFunc(all, func(a, b LockStatus) int {
+		return cmp.Or(cmp.Compare(a.Name, b.Name), cmp.Compare(a.Kind, b.Kind))
+	})
+	return all
+}
+
+func (m *mutexHome) status() LockStatus {
+	s := LockStatus{
+		Name: m.name, Kind: "mutex", Token: m.token, Acquires: m.token.Count(), OwnerDied: m.ownerDied,
+	}
+	if len(m.queue) > 0 {
+		s.Holder, s.Waiting = m.queue[0], slices.Clone(m.queue[1:])
+	}
+	return s
+}
+
+func (b *barrierHome) status() LockStatus {
+	s := LockStatus{
+		Name: b.name, Kind: "barrier", Acquires: b.phase,
+		Parties: int(b.parties), Arrived: int(b.arrived), Broken: b.broken,
+	}
+	for _, p := range b.participants {
+		if p.arrived > 0 {
+			s.Waiting = append(s.Waiting, p.node)
+		}
+	}
+	return s
+}
