@@ -34,6 +34,9 @@ type Config struct {
 	Logger *slog.Logger
 	// Version overrides ProtocolVersion, for tests. Default 0: ProtocolVersion.
 	Version uint32
+	// maxQueued is how many bytes may wait for one peer before its connection is given up. Default
+	// 256 MiB; tests set less.
+	maxQueued int
 }
 
 // withDefaults returns c with every zero field replaced by its default, or what is wrong with it.
@@ -43,6 +46,9 @@ func (c Config) withDefaults() (Config, error) {
 	}
 	if c.Logger == nil {
 		c.Logger = slog.New(slog.DiscardHandler)
+	}
+	if c.maxQueued == 0 {
+		c.maxQueued = 256 << 20
 	}
 	if c.Version == 0 {
 		c.Version = ProtocolVersion

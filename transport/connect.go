@@ -32,22 +32,34 @@ type attempt struct {
 }
 
 func (e *tcp) Connect(ctx context.Context, node pagetable.NodeID, addr string) error {
+	err := persist(ctx, e.changes, func(ctx context.Context) error { return e.connect(ctx, node, addr) })
+	return describeConnect(node, addr, err)
+}
+
+// changes returns a channel that is closed when links or attempts have changed.
+func (e *tcp) changes() <-chan struct{} {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return e.changed
+}
+
+// persist calls try until it returns something else than a temporary refusal: after each change, and
+// now and then. It stops with the last refusal when ctx is done or handshakeTimeout is over.
+func persist(ctx context.Context, changes func() <-chan struct{}, try func(context.Context) error) error {
 	ctx, cancel := context.WithTimeout(ctx, handshakeTimeout)
 	defer cancel()
 	for {
-		e.mu.Lock()
-		changed := e.changed
-		e.mu.Unlock()
-		err := e.connect(ctx, node, addr)
+		changed := changes()
+		err := try(ctx)
 		var r *refusal
 		if !errors.As(err, &r) || !r.temporary() {
-			return describeConnect(node, addr, err)
+			return err
 		}
 		select {
 		case <-changed:
 		case <-time.After(busyPause):
 		case <-ctx.Done():
-			return describeConnect(node, addr, fmt.Errorf("%w: %w", r, ctx.Err()))
+			return fmt.Errorf("%w: %w", r, ctx.Err())
 		}
 	}
 }
@@ -70,8 +82,13 @@ func (e *tcp) connect(ctx context.Context, node pagetable.NodeID, addr string) e
 			return err
 		}
 	}
+	return await(ctx, l.up)
+}
+
+// await waits until up is closed.
+func await(ctx context.Context, up <-chan struct{}) error {
 	select {
-	case <-l.up:
+	case <-up:
 		return nil
 	case <-ctx.Done():
 		return ctx.Err()
@@ -82,12 +99,13 @@ func (e *tcp) connect(ctx context.Context, node pagetable.NodeID, addr string) e
 func (e *tcp) claim(node pagetable.NodeID) (*attempt, *link, error) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	self := e.self.Load().Node
-	switch l := (*e.links.Load())[node]; {
-	case e.closed:
+	if e.closed {
 		return nil, nil, ErrClosed
-	case node == 0 || node == self || self == 0:
-		return nil, nil, fmt.Errorf("this endpoint is node %v; a peer connection needs two different nodes", self)
+	}
+	if err := checkPair(e.self.Load().Node, node); err != nil {
+		return nil, nil, err
+	}
+	switch l := (*e.links.Load())[node]; {
 	case l != nil && l.out.open():
 		return nil, l, nil
 	case l != nil || e.attempts[node] != nil:
@@ -96,6 +114,13 @@ func (e *tcp) claim(node pagetable.NodeID) (*attempt, *link, error) {
 	a := &attempt{dialed: true}
 	e.attempts[node] = a
 	return a, nil, nil
+}
+
+func checkPair(self, peer pagetable.NodeID) error {
+	if self == 0 || peer == 0 || self == peer {
+		return fmt.Errorf("this endpoint is node %v; a peer connection needs two different nodes", self)
+	}
+	return nil
 }
 
 // dialPeer makes an attempt that claim gave out.

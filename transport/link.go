@@ -20,7 +20,9 @@ type link struct {
 
 func newLink(ep *tcp, conn *net.TCPConn, peer Identity, addr string) (*link, error) {
 	l := &link{ep: ep, conn: conn, peer: peer, addr: addr, up: make(chan struct{}), in: newInbound()}
-	l.out = outgoing{conn: conn, wake: make(chan struct{}, 1), stop: make(chan struct{})}
+	l.out = outgoing{
+		conn: conn, limit: ep.cfg.maxQueued, wake: make(chan struct{}, 1), stop: make(chan struct{}),
+	}
 	if err := l.out.attempt.init(conn); err != nil {
 		return nil, err
 	}
@@ -37,7 +39,10 @@ func (l *link) serve() {
 	h := l.ep.cfg.Handler
 	h.Up(l.peer, l.addr)
 	close(l.up)
-	cause := l.out.end(l.describe(l.receive()))
+	cause := l.out.end(l.receive())
+	if cause != nil {
+		cause = l.describe(cause)
+	}
 	close(l.out.stop)
 	l.conn.Close()
 	<-written
@@ -63,6 +68,7 @@ func (l *link) receive() error {
 // deliver calls the handler for every complete packet in the read buffer.
 func (l *link) deliver(out *Outbox) error {
 	packets, size := 0, 0
+	deaf := l.out.isDraining() // after Disconnect what arrives is dropped
 	defer func() { l.ep.counts.received(packets, size) }()
 	for {
 		p, ok, err := l.in.next()
@@ -71,7 +77,7 @@ func (l *link) deliver(out *Outbox) error {
 		}
 		packets++
 		size += prefixSize + len(p.header) + len(p.body)
-		if !l.out.isDraining() {
+		if !deaf {
 			l.ep.cfg.Handler.Packet(out, l.peer.Node, p.header, p.body)
 		}
 	}

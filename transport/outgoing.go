@@ -8,8 +8,6 @@ import (
 )
 
 const (
-	// maxQueued is how many bytes may wait for one peer before its connection is given up.
-	maxQueued = 256 << 20
 	// maxRounds is how many buffers one flush writes for others before the background writer takes over.
 	maxRounds = 4
 	// drainTimeout bounds how long an ending connection tries to get rid of what is queued, and to see
@@ -22,6 +20,7 @@ const (
 // between the queue and the holder, so that nothing is allocated once they have grown.
 type outgoing struct {
 	conn    net.Conn
+	limit   int           // of the bytes that may wait, see Config.maxQueued
 	attempt attempter     // one write that never blocks
 	wake    chan struct{} // one token: the background writer holds the right to write
 	stop    chan struct{} // closed when the connection is over
@@ -46,8 +45,8 @@ func (o *outgoing) send(header, body []byte) error {
 	if o.err != nil || o.draining {
 		return ErrNoPeer
 	}
-	if len(o.pending)+o.taken+prefixSize+len(header)+len(body) > maxQueued {
-		o.failLocked(fmt.Errorf("%d MiB are waiting to be sent and the node doesn't read them", maxQueued>>20))
+	if len(o.pending)+o.taken+prefixSize+len(header)+len(body) > o.limit {
+		o.failLocked(fmt.Errorf("%d MiB are waiting to be sent and the node doesn't read them", o.limit>>20))
 		o.conn.Close()
 		return ErrNoPeer
 	}
@@ -242,16 +241,16 @@ func (o *outgoing) end(readErr error) error {
 	return o.err
 }
 
-// isDraining reports whether drain was called.
-func (o *outgoing) isDraining() bool {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	return o.draining
-}
-
 // open reports whether packets can still be sent.
 func (o *outgoing) open() bool {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	return o.err == nil && !o.draining
+}
+
+// isDraining reports whether drain was called.
+func (o *outgoing) isDraining() bool {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.draining
 }

@@ -2,6 +2,7 @@ package transport
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net"
 	"sync"
@@ -41,9 +42,17 @@ func (e *tcp) newStream(conn net.Conn, serve func(*stream)) (*stream, error) {
 	return s, nil
 }
 
+// checkDial refuses purposes that are not a stream's.
+func checkDial(p Purpose) error {
+	if p != PurposeGossip && p != PurposeControl {
+		return errors.New("only gossip and control connections are streams; peers are reached by Connect")
+	}
+	return nil
+}
+
 func (e *tcp) Dial(ctx context.Context, addr string, purpose Purpose) (net.Conn, error) {
-	if purpose == PurposePeer {
-		return nil, fmt.Errorf("transport: dial %s: peer connections are made by Connect", addr)
+	if err := checkDial(purpose); err != nil {
+		return nil, fmt.Errorf("dial %s: %w", addr, err)
 	}
 	conn, _, err := e.dial(ctx, addr, hello{purpose: purpose})
 	if err != nil {
