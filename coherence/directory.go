@@ -19,7 +19,7 @@ const (
 	exclusive
 	// lost: the only copy went down with its node.
 	lost
-	// handedOff: another node is the home from the next epoch on.
+	// handedOff: owner has the page and is its home from the next epoch on.
 	handedOff
 )
 
@@ -44,6 +44,7 @@ var phaseNames = [...]string{"idle", "invalidating", "forwarding", "cancelling"}
 
 func (ph phase) String() string { return phaseNames[ph] }
 
+// request is what a node asks the home for; NoAccess means to be relieved of its copy.
 type request struct {
 	node   pagetable.NodeID
 	access pagetable.Access
@@ -124,6 +125,8 @@ func (p *Page) start(rd *Ready) {
 	d := p.dir
 	r := d.txn.node
 	switch {
+	case d.txn.access == pagetable.NoAccess:
+		p.relieve(rd)
 	case d.state == lost:
 		p.send(Message{Kind: Refuse, To: r}, rd)
 	case d.state == unowned:

@@ -19,7 +19,8 @@
 //     page after its bytes were read for another node.
 //  4. Let the woken faults make their one access each. A page that is taken away as soon as it came
 //     has still served the fault that asked for it, so that every node makes progress.
-//  5. Step the messages that the node sends to itself, in order, each with its own Ready.
+//  5. Step the messages that the node sends to itself, each with its own Ready, before any other event
+//     of the page. They queue: what one of them makes the node send to itself comes after the others.
 //
 // Messages between two nodes arrive in the order in which they were sent, or not at all once the
 // connection is broken. The home relies on it: its next message to a node can't overtake its grant.
@@ -55,6 +56,16 @@
 // is told by NewEpoch. Requests of earlier epochs are refused and repeated by their senders. A home
 // asks the surviving party of a half-finished forwarding what became of the page (Cancel). A page
 // whose only copy was at a lost node is lost: who asks for it is refused and never gets zeros.
+//
+// # Leaving
+//
+// A node leaves without a loss when it has vacated every page, and only then may a view without it
+// begin. It faults no more. A page of another home it surrenders; the home takes it like any writer
+// and answers. A page of its own it fetches for writing and hands off to its successor, which answers;
+// from before its first handoff it drops the Requests of others.
+//
+//	another's page     L ─Surrender▶ H … H ─Invalidate or Forward▶ L … H ─Taken▶ L
+//	its own page       L ─Handoff bytes▶ N ─Taken▶ L
 //
 // # What it does not do
 //

@@ -32,18 +32,20 @@ const (
 	// Cancelled R→H or O→H answers Cancel with the Access that the sender holds. A Done that was under
 	// way arrives before it.
 	Cancelled
-	// Surrender, from a leaving node to H: take this page from me.
+	// Surrender, from a leaving node to H: take this page from me. It queues like a Request.
 	Surrender
 	// Handoff, from a leaving home to the page's next home: the bytes, the right to write, and the
 	// directory entry.
 	Handoff
+	// Taken answers Surrender and Handoff: the page has arrived, and its sender may go.
+	Taken
 	kindEnd
 )
 
 var kindNames = [...]string{
 	Request: "request", Grant: "grant", Forward: "forward", Invalidate: "invalidate",
 	InvalidateAck: "invalidate-ack", Done: "done", Refuse: "refuse", Cancel: "cancel",
-	Cancelled: "cancelled", Surrender: "surrender", Handoff: "handoff",
+	Cancelled: "cancelled", Surrender: "surrender", Handoff: "handoff", Taken: "taken",
 }
 
 // String returns the kind's name in traces.
@@ -86,10 +88,10 @@ type Message struct {
 	Page pagetable.PageID
 	// From and To are not on the wire: the connection says who they are.
 	From, To pagetable.NodeID
-	// Epoch is the view's epoch at the sender. A Request of an earlier epoch is refused silently: its
-	// sender repeats it when it learns the new epoch. Every other kind belongs to a transaction, which
-	// the home has settled with its survivors when an epoch changes. A receiver holds a message of a
-	// later epoch back until it has that epoch's view.
+	// Epoch is the view's epoch at the sender. A Request or Surrender of an earlier epoch is refused
+	// silently: its sender repeats it when it learns the new epoch. Every other kind belongs to a
+	// transaction, which the home has settled with its survivors when an epoch changes. A receiver
+	// holds a message of a later epoch back until it has that epoch's view.
 	Epoch uint64
 	// Access is the right wanted (Request, Forward), given (Grant) or held (Cancelled).
 	Access pagetable.Access

@@ -18,6 +18,8 @@ type Page struct {
 	copy  copyState
 	// dir exists at the home only, from the first request on.
 	dir *directory
+	// departure is how far this node has come with giving up the page because it leaves.
+	departure departure
 }
 
 // MakePage returns the state of a page that this node has never touched.
@@ -79,6 +81,7 @@ func (p *Page) NewEpoch(epoch uint64, lost []pagetable.NodeID, home pagetable.No
 	if p.dir != nil {
 		p.dirNewEpoch(lost, rd)
 	}
+	p.departNewEpoch(lost, rd)
 	p.copyNewEpoch(rd)
 	p.end(rd)
 }
@@ -88,11 +91,19 @@ func (p *Page) begin(rd *Ready) {
 	rd.Before = p.copy.access
 }
 
-func (p *Page) end(rd *Ready) { rd.After = p.copy.access }
+func (p *Page) end(rd *Ready) {
+	rd.After = p.copy.access
+	if !invariantsOn {
+		return
+	}
+	if err := p.check(); err != nil {
+		panic(fmt.Sprintf("coherence: %v: %v", err, p))
+	}
+}
 
 func (p *Page) dispatch(m Message, rd *Ready) {
 	switch m.Kind {
-	case Request:
+	case Request, Surrender:
 		p.request(m, rd)
 	case InvalidateAck:
 		p.invalidateAck(m, rd)
@@ -110,10 +121,10 @@ func (p *Page) dispatch(m Message, rd *Ready) {
 		p.refuse(rd)
 	case Cancel:
 		p.cancel(m, rd)
-	case Surrender:
-		p.fault(pagetable.WriteAccess, rd)
 	case Handoff:
 		p.handoff(m, rd)
+	case Taken:
+		p.taken()
 	default:
 		p.impossible(m)
 	}
@@ -134,6 +145,9 @@ func (p *Page) impossible(m Message) {
 // String returns the whole state as one line of a trace.
 func (p *Page) String() string {
 	s := fmt.Sprintf("%v@%v home %v e%d %v", p.id, p.self, p.home, p.epoch, &p.copy)
+	if p.departure != staying {
+		s += " " + p.departure.String()
+	}
 	if p.dir != nil {
 		s += " | " + p.dir.String()
 	}
