@@ -101,7 +101,12 @@ func (p *Page) request(m Message, rd *Ready) {
 	if d.state == handedOff {
 		return
 	}
-	d.queue = append(d.queue, request{m.From, m.Access})
+	r := request{m.From, m.Access}
+	if d.txn.phase != idle {
+		d.queue = append(d.queue, r)
+		return
+	}
+	p.open(r, rd)
 	p.serve(rd)
 }
 
@@ -111,19 +116,19 @@ func (p *Page) serve(rd *Ready) {
 	for d.txn.phase == idle && len(d.queue) > 0 {
 		r := d.queue[0]
 		d.queue = slices.Delete(d.queue, 0, 1)
-		d.txn = transaction{request: r, number: d.txn.number + 1}
-		p.start(rd)
+		p.open(r, rd)
 	}
 	if len(d.queue) == 0 {
 		d.queue = nil
 	}
 }
 
-// start begins d.txn from a stable state (Li and Hudak 1989, section 3.2, with the manager fixed per
-// page and the owner kept at the manager).
-func (p *Page) start(rd *Ready) {
+// open begins a transaction from a stable state (Li and Hudak 1989, section 3.2, with the manager
+// fixed per page and the owner kept at the manager).
+func (p *Page) open(req request, rd *Ready) {
 	d := p.dir
-	r := d.txn.node
+	d.txn = transaction{request: req, number: d.txn.number + 1}
+	r := req.node
 	switch {
 	case d.txn.access == pagetable.NoAccess:
 		p.relieve(rd)

@@ -47,7 +47,10 @@ type View struct {
 	Regions     *pagetable.RegionMap
 	// Locks places the homes of locks and barriers by the hash of their names. It has no slots before
 	// the first lock is used.
-	Locks      pagetable.Placement
+	Locks pagetable.Placement
+	// Departed is the node that left with this very change, after it had handed everything over; 0 if
+	// the change was another one.
+	Departed   pagetable.NodeID
 	nextNode   pagetable.NodeID
 	nextRegion pagetable.RegionID
 }
@@ -126,6 +129,12 @@ func (v View) alive(n pagetable.NodeID) pagetable.NodeID {
 	return n
 }
 
+// advance begins the next change.
+func (v *View) advance() {
+	v.Version++
+	v.Departed = 0
+}
+
 // Reserve gives out the next node id. The node is not a member before Join.
 func (v View) Reserve() (View, pagetable.NodeID, error) {
 	if len(v.Members) >= MaxMembers {
@@ -133,7 +142,7 @@ func (v View) Reserve() (View, pagetable.NodeID, error) {
 	}
 	n := v.nextNode
 	v.nextNode++
-	v.Version++
+	v.advance()
 	return v, n, nil
 }
 
@@ -141,7 +150,7 @@ func (v View) Reserve() (View, pagetable.NodeID, error) {
 func (v View) Join(m Member) View {
 	i, _ := v.find(m.Node)
 	v.Members = slices.Insert(slices.Clone(v.Members), i, m)
-	v.Version++
+	v.advance()
 	return v
 }
 
@@ -181,7 +190,7 @@ func (v View) AddRegion(r pagetable.Region) (View, pagetable.Region, error) {
 		return v, r, err
 	}
 	v.Regions, v.nextRegion = regions, v.nextRegion+1
-	v.Version++
+	v.advance()
 	return v, r, nil
 }
 
@@ -205,7 +214,7 @@ func sameRegion(old, want pagetable.Region) error {
 func (v View) PlaceLocks() View {
 	if len(v.Locks.Nodes) == 0 {
 		v.Locks = pagetable.Placement{Kind: pagetable.Hashed, Nodes: v.Staying()}
-		v.Version++
+		v.advance()
 	}
 	return v
 }
@@ -228,7 +237,7 @@ func (v View) StartLeave(n pagetable.NodeID) (View, error) {
 	at := slices.Index(stay, n)
 	v.Members = slices.Clone(v.Members)
 	v.Members[i].Successor = stay[(at+1)%len(stay)]
-	v.Version++
+	v.advance()
 	return v, nil
 }
 
@@ -247,7 +256,9 @@ func (v View) FinishLeave(n pagetable.NodeID) (View, error) {
 	}
 	v.Regions = regions
 	v.Locks = v.Locks.Replace(n, m.Successor)
-	return v.remove(n), nil
+	v = v.remove(n)
+	v.Departed = n
+	return v, nil
 }
 
 // Lose removes members that are gone without having handed anything over. Pages they were home of
@@ -282,7 +293,7 @@ func (v View) remove(n pagetable.NodeID) View {
 			v.Coordinator = stay[0]
 		}
 	}
-	v.Version++
+	v.advance()
 	v.Epoch++
 	return v
 }
@@ -290,6 +301,6 @@ func (v View) remove(n pagetable.NodeID) View {
 // TakeOver makes n the coordinator of a new term.
 func (v View) TakeOver(n pagetable.NodeID, term uint64) View {
 	v.Term, v.Coordinator = term, n
-	v.Version++
+	v.advance()
 	return v
 }

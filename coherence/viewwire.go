@@ -13,7 +13,7 @@ import (
 const (
 	maxAddrLen    = 256
 	maxRegions    = 1 << 20
-	viewFields    = 9
+	viewFields    = 10
 	memberFields  = 5
 	regionFields  = 6
 	maxPlacement  = MaxMembers
@@ -29,6 +29,7 @@ func EncodeView(v View) []byte {
 	w.uint(v.Version)
 	w.uint(v.Epoch)
 	w.uint(uint64(v.Coordinator))
+	w.uint(uint64(v.Departed))
 	w.uint(uint64(v.nextNode))
 	w.uint(uint64(v.nextRegion))
 	w.placement(v.Locks)
@@ -90,6 +91,7 @@ func DecodeView(b []byte) (View, error) {
 	r.array(viewFields, viewFields, 1)
 	v := View{Term: r.uint(1<<64 - 1), Version: r.uint(1<<64 - 1), Epoch: r.uint(1<<64 - 1)}
 	v.Coordinator = pagetable.NodeID(r.uint(1<<32 - 1))
+	v.Departed = pagetable.NodeID(r.uint(1<<32 - 1))
 	v.nextNode = pagetable.NodeID(r.uint(1<<32 - 1))
 	v.nextRegion = pagetable.RegionID(r.uint(uint64(pagetable.MaxRegionID) + 1))
 	v.Locks = r.placement()
@@ -222,4 +224,18 @@ func (r *viewReader) end() error {
 		r.fail("%d bytes too many", r.in.Len())
 	}
 	return r.err
+}
+
+// EncodeMember returns m's wire form.
+func EncodeMember(m Member) []byte {
+	var out bytes.Buffer
+	viewWriter{msgpack.NewEncoder(&out)}.member(m)
+	return out.Bytes()
+}
+
+// DecodeMember reads a member that fills b exactly.
+func DecodeMember(b []byte) (Member, error) {
+	r := newViewReader(b)
+	m := r.member()
+	return m, r.end()
 }

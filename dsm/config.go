@@ -29,6 +29,9 @@ type Config struct {
 	Members int
 	// Rank is this program's number in its launch, from 0. It is not the node id. Default 0.
 	Rank int
+	// JoinTimeout bounds how long Open waits for a seed to answer and for Members to be there.
+	// Default 15 s.
+	JoinTimeout time.Duration
 	// FaultTimeout bounds ReadAt and WriteAt, which take no context. Default 30 s.
 	FaultTimeout time.Duration
 	// ViewWarning is how long a view may delay another node before a warning names its holder.
@@ -47,6 +50,7 @@ const (
 	EnvInsecure = "PAGEMESH_INSECURE" // Config.Insecure, a boolean
 	EnvMembers  = "PAGEMESH_MEMBERS"  // Config.Members
 	EnvRank     = "PAGEMESH_RANK"     // Config.Rank
+	EnvJoin     = "PAGEMESH_JOIN"     // Config.JoinTimeout, such as 30s
 )
 
 // ConfigFromEnv returns the Config that the environment describes; a variable that is not set leaves
@@ -75,6 +79,11 @@ func ConfigFromEnv() (Config, error) {
 			}
 		}
 	}
+	if v := os.Getenv(EnvJoin); v != "" {
+		if c.JoinTimeout, err = time.ParseDuration(v); err != nil || c.JoinTimeout < 0 {
+			return Config{}, fmt.Errorf("%s=%q: want a duration such as 30s", EnvJoin, v)
+		}
+	}
 	return c, nil
 }
 
@@ -89,6 +98,9 @@ func (c Config) withDefaults() (Config, error) {
 	}
 	if c.Members == 0 {
 		c.Members = 1
+	}
+	if c.JoinTimeout == 0 {
+		c.JoinTimeout = 15 * time.Second
 	}
 	if c.FaultTimeout == 0 {
 		c.FaultTimeout = 30 * time.Second
@@ -111,8 +123,8 @@ func (c Config) validate() error {
 			return fmt.Errorf("config: address %q: want host:port", a)
 		}
 	}
-	if c.Members < 0 || c.Rank < 0 || c.FaultTimeout < 0 || c.ViewWarning < 0 {
-		return fmt.Errorf("config: Members, Rank, FaultTimeout and ViewWarning must not be negative")
+	if c.Members < 0 || c.Rank < 0 || c.JoinTimeout < 0 || c.FaultTimeout < 0 || c.ViewWarning < 0 {
+		return fmt.Errorf("config: Members, Rank, JoinTimeout, FaultTimeout and ViewWarning must not be negative")
 	}
 	return nil
 }

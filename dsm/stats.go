@@ -98,8 +98,12 @@ type LockStatus struct {
 	Home     pagetable.NodeID   `json:"home"`
 	Holder   pagetable.NodeID   `json:"holder"` // 0 if nobody; the node where a mutex is or was last held
 	Waiting  []pagetable.NodeID `json:"waiting"`
-	Token    uint64             `json:"token"`   // last fencing token the home knows of
-	Parties  int                `json:"parties"` // of a barrier
-	Arrived  int                `json:"arrived"` // of a barrier, in the present phase
-	Acquires uint64             `json:"acquires"`
+	Token    uint64             `json:"token"`    // last fencing token the home knows of
+	Parties  int                `json:"parties"`  // of a barrier
+	Arrived  int                `json:"arrived"`  // of a barrier, in the present phase
+	Acquires uint64             `json:"acquires"` // of a mutex, or completed phases of a barrier
+	// OwnerDied: a mutex was held by a node that was lost, and was granted anew.
+	OwnerDied bool `json:"owner_died"`
+	// Broken: a node that took part in a barrier was lost.
+	Broken bool `json:"broken"`
 }

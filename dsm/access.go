@@ -1,0 +1,217 @@
+package dsm
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"sync"
+
+	"pagemesh/pagetable"
+)
+
+// A transfer asks for many pages at once: two batches are under way, so that the wire does not idle
+// while the first one is being finished.
+const (
+	batchPages = 64
+	batchBytes = 1 << 20 // fewer pages if they are large, but at least two
+)
+
+// ReadAt reads len(p) bytes at off. It implements io.ReaderAt: at the end of the region it returns
+// what there is and io.EOF. Bytes of one page are read at one moment, different pages at different
+// ones. It waits up to Config.FaultTimeout for a page.
+func (r *Region) ReadAt(p []byte, off int64) (int, error) {
+	size := int64(r.Size())
+	if off < 0 || off > size {
+		return 0, r.check(off, int64(len(p)))
+	}
+	n := min(int64(len(p)), size-off)
+	if err := r.transfer(nil, opRead, span{off, n}, p); err != nil {
+		return 0, fmt.Errorf("read %d bytes at %d of region %q: %w", n, off, r.Name(), err)
+	}
+	if n < int64(len(p)) {
+		return int(n), io.EOF
+	}
+	return int(n), nil
+}
+
+// WriteAt writes p at off. It implements io.WriterAt; nothing is written if p does not fit the region
+// (ErrRange). Bytes of one page are written at one moment, different pages at different ones. It
+// waits up to Config.FaultTimeout for a page.
+func (r *Region) WriteAt(p []byte, off int64) (int, error) {
+	n := int64(len(p))
+	if err := r.check(off, n); err != nil {
+		return 0, err
+	}
+	if err := r.transfer(nil, opWrite, span{off, n}, p); err != nil {
+		return 0, fmt.Errorf("write %d bytes at %d of region %q: %w", n, off, r.Name(), err)
+	}
+	return len(p), nil
+}
+
+// Prefetch brings the pages of [off, off+n) to this node with the right that is asked for, many at a
+// time, and returns when the last has come. Another node may take them away again at any moment; a
+// view keeps them.
+func (r *Region) Prefetch(ctx context.Context, off, n int64, a pagetable.Access) error {
+	if err := r.check(off, n); err != nil {
+		return err
+	}
+	if a == pagetable.NoAccess || !a.Valid() {
+		return fmt.Errorf("prefetch with access %v: want read or write", a)
+	}
+	if err := r.transferAs(ctx, a, opTouch, span{off, n}, nil); err != nil {
+		return fmt.Errorf("prefetch %d bytes at %d of region %q: %w", n, off, r.Name(), err)
+	}
+	return nil
+}
+
+// span is a range of bytes of a region.
+type span struct{ off, n int64 }
+
+func (r *Region) transfer(ctx context.Context, o op, sp span, buf []byte) error {
+	a := pagetable.ReadAccess
+	if o == opWrite {
+		a = pagetable.WriteAccess
+	}
+	return r.transferAs(ctx, a, o, sp, buf)
+}
+
+// transferAs performs o on every page of sp. Pages that are here are served in passing, the others
+// are asked for in batches. A nil ctx means Config.FaultTimeout.
+func (r *Region) transferAs(ctx context.Context, a pagetable.Access, o op, sp span, buf []byte) error {
+	if err := r.s.refusal(false); err != nil {
+		return err
+	}
+	var last *batch
+	for sp.n > 0 {
+		b := r.fill(a, o, &sp, &buf)
+		if last != nil {
+			if err := last.wait(ctx); err != nil {
+				b.abandon(err)
+				return err
+			}
+		}
+		last = b
+	}
+	if last == nil {
+		return nil
+	}
+	return last.wait(ctx)
+}
+
+// batch is a set of faults that are under way together.
+type batch struct {
+	r       *Region
+	group   group
+	waiters []waiter
+}
+
+var batches = sync.Pool{New: func() any { return &batch{group: group{done: make(chan struct{}, 1)}} }}
+
+// fill serves pages from the front of sp until a batch of missing ones is under way or sp is empty,
+// and returns that batch, or nil if every page was here.
+func (r *Region) fill(a pagetable.Access, o op, sp *span, buf *[]byte) *batch {
+	limit := max(2, min(batchPages, batchBytes>>r.shift))
+	var b *batch
+	var w *work
+	for sp.n > 0 && (b == nil || len(b.waiters) < limit) {
+		index, in := uint64(sp.off)>>r.shift, int(sp.off)&(1<<r.shift-1)
+		n := min(sp.n, int64(1<<r.shift-in))
+		wt := waiter{want: a, op: o, off: in}
+		if *buf != nil {
+			wt.buf, *buf = (*buf)[:n:n], (*buf)[n:]
+		}
+		sp.off, sp.n = sp.off+n, sp.n-n
+		if r.serveHere(index, &wt) {
+			continue
+		}
+		if b == nil {
+			b, w = r.newBatch(limit), r.s.getWork()
+		}
+		b.add(w, index, wt)
+	}
+	if b == nil {
+		return nil
+	}
+	r.s.putWork(w)
+	b.group.finish(nil) // the share of newBatch
+	return b
+}
+
+// serveHere performs wt at once if the page is here.
+func (r *Region) serveHere(index uint64, wt *waiter) bool {
+	pg := r.pages.Get(index)
+	if pg == nil {
+		return false
+	}
+	pg.mu.Lock()
+	defer pg.mu.Unlock()
+	if !pg.allows(wt.want) {
+		return false
+	}
+	wt.pg = pg
+	wt.serve(r.frame(index))
+	return true
+}
+
+// newBatch returns an empty batch. One share of its group is the filler's, so that it can't end
+// before it is full.
+func (r *Region) newBatch(limit int) *batch {
+	b := batches.Get().(*batch)
+	b.r = r
+	b.group.left.Store(1)
+	b.group.err.Store(nil)
+	if cap(b.waiters) < limit {
+		b.waiters = make([]waiter, 0, limit)
+	}
+	return b
+}
+
+// add starts one fault. The waiters never move: the slice does not grow beyond its capacity.
+func (b *batch) add(w *work, index uint64, wt waiter) {
+	wt.group = &b.group
+	b.group.left.Add(1)
+	b.waiters = append(b.waiters, wt)
+	w.fault(b.r, index, &b.waiters[len(b.waiters)-1])
+}
+
+// wait returns when every fault of the batch has ended, and recycles the batch.
+func (b *batch) wait(ctx context.Context) error {
+	if b == nil {
+		return nil
+	}
+	select {
+	case <-b.group.done: // the common case of an answer that is here already
+	default:
+		b.await(ctx)
+	}
+	err := b.group.result()
+	clear(b.waiters)
+	b.waiters = b.waiters[:0]
+	batches.Put(b)
+	return err
+}
+
+// await waits for the group and withdraws what is left when ctx ends.
+func (b *batch) await(ctx context.Context) {
+	if ctx == nil {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeoutCause(context.Background(), b.r.s.cfg.FaultTimeout, ErrTimeout)
+		defer cancel()
+	}
+	select {
+	case <-b.group.done:
+		return
+	case <-ctx.Done():
+	}
+	for i := range b.waiters {
+		b.waiters[i].pg.withdraw(&b.waiters[i], context.Cause(ctx))
+	}
+	<-b.group.done
+}
+
+// abandon ends a batch whose results nobody wants any more because of err.
+func (b *batch) abandon(err error) {
+	ctx, cancel := context.WithCancelCause(context.Background())
+	cancel(err)
+	_ = b.wait(ctx)
+}

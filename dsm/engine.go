@@ -1,0 +1,194 @@
+package dsm
+
+import (
+	"fmt"
+	"sync"
+	"time"
+
+	"pagemesh/coherence"
+	"pagemesh/pagetable"
+	"pagemesh/transport"
+)
+
+// This file is the one place where events meet the coherence protocol: a fault, a message, the end of
+// a pin, or a new view goes into a page's state, and the Ready that comes out is performed at once, by
+// the goroutine that brought the event, under the page's lock. The order of effects is the contract of
+// package coherence.
+
+// work is what one goroutine needs to bring events to pages. It reuses its memory.
+type work struct {
+	s     *Space
+	out   *transport.Outbox
+	codec *coherence.Codec
+	rd    coherence.Ready
+	// local are the messages that the node sends to itself, to be stepped after the Ready that holds
+	// them.
+	local []coherence.Message
+}
+
+func (s *Space) newWork() *work {
+	return &work{s: s, out: transport.NewOutbox(s.ep), codec: coherence.NewCodec()}
+}
+
+// getWork returns a work for a goroutine of the program; putWork flushes it and takes it back.
+func (s *Space) getWork() *work { return s.works.Get().(*work) }
+
+func (s *Space) putWork(w *work) {
+	w.out.Flush()
+	s.works.Put(w)
+}
+
+func newWorkPool(s *Space) sync.Pool {
+	return sync.Pool{New: func() any { return s.newWork() }}
+}
+
+// lockLive locks a page and gives it its protocol state if it is new.
+func (r *Region) lockLive(index uint64) *page {
+	pg := r.pages.Ensure(index)
+	pg.mu.Lock()
+	if !pg.live {
+		// The view is read with the page locked: a later view will find this page and tell it.
+		v := r.s.view()
+		meta := r.meta.Load()
+		pg.proto = coherence.MakePage(pagetable.MakePageID(meta.ID, index), r.s.self, v.Home(*meta, index), v.Epoch)
+		pg.live = true
+	}
+	return pg
+}
+
+// fault brings wt to its page. wt has ended, or will end, when the group says so.
+func (w *work) fault(r *Region, index uint64, wt *waiter) {
+	pg := r.lockLive(index)
+	defer pg.mu.Unlock()
+	wt.pg = pg
+	if err := w.s.refusal(pg.closed); err != nil {
+		wt.group.finish(err)
+		return
+	}
+	before := pg.proto.Access()
+	pg.waiters = append(pg.waiters, wt)
+	pg.proto.Fault(wt.want, &w.rd)
+	w.perform(r, pg, coherence.Message{}, nil)
+	if n := len(pg.waiters); n > 0 && pg.waiters[n-1] == wt {
+		wt.start = time.Now()
+		pg.traffic.fault(before, wt.want)
+	}
+}
+
+// message brings a message of another node to its page. body holds the page's bytes if there are any.
+func (w *work) message(r *Region, m coherence.Message, body []byte) {
+	pg := r.lockLive(m.Page.Index())
+	defer pg.mu.Unlock()
+	if pg.closed {
+		return
+	}
+	pg.proto.Step(m, &w.rd)
+	w.perform(r, pg, m, body)
+}
+
+// unpin ends a pin. The caller holds pg.mu.
+func (w *work) unpin(r *Region, pg *page, a pagetable.Access) {
+	pg.proto.Unpin(a, &w.rd)
+	w.perform(r, pg, coherence.Message{}, nil)
+}
+
+// newEpoch tells a page of a view in which nodes are gone.
+func (w *work) newEpoch(r *Region, pg *page, v coherence.View, gone []pagetable.NodeID) {
+	pg.mu.Lock()
+	defer pg.mu.Unlock()
+	if !pg.live || pg.closed || pg.proto.Epoch() >= v.Epoch {
+		return
+	}
+	home := v.Home(*r.meta.Load(), pg.proto.ID().Index())
+	pg.proto.NewEpoch(v.Epoch, gone, home, &w.rd)
+	w.perform(r, pg, coherence.Message{}, nil)
+}
+
+// perform does what w.rd asks for, and then what the node has to tell itself.
+func (w *work) perform(r *Region, pg *page, cause coherence.Message, body []byte) {
+	w.effects(r, pg, cause, body)
+	for i := 0; i < len(w.local); i++ {
+		m := w.local[i]
+		pg.proto.Step(m, &w.rd)
+		w.effects(r, pg, m, nil)
+	}
+	w.local = w.local[:0]
+}
+
+// effects performs one Ready in the order that coherence/doc.go numbers.
+func (w *work) effects(r *Region, pg *page, cause coherence.Message, body []byte) {
+	rd := &w.rd
+	frame := r.frame(pg.proto.ID().Index())
+	pg.install(rd.Install, frame, cause, body)
+	if rd.Before != rd.After {
+		pg.protect(rd, frame, cause)
+	}
+	for i := range rd.Send {
+		w.send(pg, &rd.Send[i], frame)
+	}
+	if rd.Woken != pagetable.NoAccess {
+		pg.wake(rd.Woken, frame)
+	}
+	if rd.Lost {
+		pg.fail(fmt.Errorf("page %v of region %q: %w: its home or its last copy went down with a node",
+			pg.proto.ID(), r.Name(), ErrNodeLost))
+	}
+	w.noteDelay(r, pg)
+}
+
+// install puts what a grant carries into the frame. Bytes of the node itself are there already.
+func (pg *page) install(c coherence.Content, frame []byte, cause coherence.Message, body []byte) {
+	switch {
+	case c == coherence.Zeros && pg.used:
+		clear(frame)
+		pg.used = false
+	case c == coherence.Bytes && body != nil:
+		copy(frame, body)
+		pg.used = true
+		pg.traffic.received(cause, len(body))
+	}
+}
+
+// protect follows a change of the node's right. In explicit access there is no page protection to
+// change: the right itself is what every access checks. What remains is to see who writes what.
+func (pg *page) protect(rd *coherence.Ready, frame []byte, cause coherence.Message) {
+	switch {
+	case rd.After == pagetable.WriteAccess:
+		pg.traffic.writable(frame, pg.used)
+		pg.used = true
+	case rd.Before == pagetable.WriteAccess:
+		pg.traffic.writeLost(frame)
+	}
+	if rd.After == pagetable.NoAccess {
+		pg.traffic.takenAway(cause)
+		if pg.emptied != nil {
+			close(pg.emptied)
+			pg.emptied = nil
+		}
+	}
+}
+
+func (w *work) send(pg *page, m *coherence.Message, frame []byte) {
+	if m.To == w.s.self {
+		w.local = append(w.local, *m)
+		return
+	}
+	var body []byte
+	if m.Content == coherence.Bytes {
+		body = frame
+		pg.traffic.BytesOut += uint64(len(frame))
+	}
+	// A peer that can't be reached is about to be declared lost; the new epoch settles its pages.
+	_ = w.out.Send(m.To, w.codec.Encode(classPage, *m), body)
+}
+
+// noteDelay has the watch told when a pin begins to keep another node waiting.
+func (w *work) noteDelay(r *Region, pg *page) {
+	switch {
+	case !pg.proto.Delayed():
+		pg.delayedAt = time.Time{}
+	case pg.delayedAt.IsZero():
+		pg.delayedAt = time.Now()
+		w.s.delays.add(r, pg)
+	}
+}

@@ -1,0 +1,157 @@
+package dsm
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"pagemesh/coherence"
+	"pagemesh/pagetable"
+	"pagemesh/transport"
+)
+
+// This file orders view changes. One member, the coordinator, applies them one after the other and
+// sends each new view to all. A replicated log can take its place behind propose.
+
+// errNotCoordinator says that a change was sent to a member that does not order changes (any more).
+var errNotCoordinator = errors.New("not the coordinator")
+
+type changeKind byte
+
+const (
+	changeRegion changeKind = 'r' // create or open; payload: region; answer: region as it exists
+	changeLocks  changeKind = 'l' // place the locks
+	changeLose   changeKind = 'x' // a member is lost; payload: its id
+	changeLeave  changeKind = 'b' // a member begins to leave; payload: its id
+	changeLeft   changeKind = 'e' // a member has handed everything over; payload: its id
+)
+
+// change is a wish for another view.
+type change struct {
+	kind    changeKind
+	payload []byte
+}
+
+func nodeChange(kind changeKind, n pagetable.NodeID) change {
+	return change{kind, []byte{byte(n >> 24), byte(n >> 16), byte(n >> 8), byte(n)}}
+}
+
+func (c change) encode() []byte { return append([]byte{byte(c.kind)}, c.payload...) }
+
+func decodeChange(b []byte) (change, error) {
+	if len(b) == 0 {
+		return change{}, errors.New("empty view change")
+	}
+	return change{changeKind(b[0]), b[1:]}, nil
+}
+
+func (c change) node() (pagetable.NodeID, error) {
+	if len(c.payload) != 4 {
+		return 0, fmt.Errorf("view change %q: %d bytes where a node id is due", c.kind, len(c.payload))
+	}
+	p := c.payload
+	return pagetable.NodeID(p[0])<<24 | pagetable.NodeID(p[1])<<16 | pagetable.NodeID(p[2])<<8 | pagetable.NodeID(p[3]), nil
+}
+
+// propose has the coordinator order a change and returns its answer once this node has the resulting
+// view. If the coordinator is lost it tries again with the next one until ctx ends.
+func (s *Space) propose(ctx context.Context, c change) ([]byte, error) {
+	for {
+		if err := s.refusal(false); err != nil {
+			return nil, err
+		}
+		st := s.cur.Load()
+		answer, err := s.call(ctx, st.view.Coordinator, callChange, c.encode())
+		if !errors.Is(err, ErrNodeLost) && !errors.Is(err, errNotCoordinator) {
+			return answer, err
+		}
+		select {
+		case <-st.replaced:
+		case <-time.After(retryPause):
+		case <-ctx.Done():
+			return nil, fmt.Errorf("view change: %w: %w", context.Cause(ctx), err)
+		case <-s.done:
+		}
+	}
+}
+
+// retryPause is the time between two attempts to reach a coordinator.
+const retryPause = 50 * time.Millisecond
+
+// order applies a change at the coordinator and sends the view to every member of the old and the new
+// view before it returns, so that a member has the view before it has the answer.
+func (s *Space) order(c change) ([]byte, error) {
+	s.orderMu.Lock()
+	defer s.orderMu.Unlock()
+	v := s.view()
+	if v.Coordinator != s.self {
+		return nil, fmt.Errorf("%v orders view changes, not %v: %w", v.Coordinator, s.self, errNotCoordinator)
+	}
+	next, answer, err := apply(v, c)
+	if err != nil {
+		return nil, err
+	}
+	if next.Later(v) {
+		s.publish(v, next)
+	}
+	return answer, nil
+}
+
+func apply(v coherence.View, c change) (next coherence.View, answer []byte, err error) {
+	switch c.kind {
+	case changeRegion:
+		want, err := coherence.DecodeRegion(c.payload)
+		if err != nil {
+			return v, nil, err
+		}
+		next, got, err := v.AddRegion(want)
+		if err != nil {
+			return v, nil, regionError(err)
+		}
+		return next, coherence.EncodeRegion(got), nil
+	case changeLocks:
+		return v.PlaceLocks(), nil, nil
+	}
+	n, err := c.node()
+	if err != nil {
+		return v, nil, err
+	}
+	switch c.kind {
+	case changeLose:
+		next = v.Lose([]pagetable.NodeID{n})
+	case changeLeave:
+		next, err = v.StartLeave(n)
+	case changeLeft:
+		next, err = v.FinishLeave(n)
+	default:
+		err = fmt.Errorf("view change %q is unknown", c.kind)
+	}
+	return next, nil, err
+}
+
+// regionError gives the errors of a region change their public identity.
+func regionError(err error) error {
+	switch {
+	case errors.Is(err, coherence.ErrRegionExists):
+		return fmt.Errorf("%w: %w", ErrMismatch, err)
+	case errors.Is(err, coherence.ErrNoRegion):
+		return fmt.Errorf("%w: %w", ErrNotExist, err)
+	}
+	return err
+}
+
+// publish installs a view here and sends it to everybody concerned. The caller holds orderMu.
+func (s *Space) publish(old, next coherence.View) {
+	body := coherence.EncodeView(next)
+	out := transport.NewOutbox(s.ep)
+	for _, v := range []coherence.View{old, next} {
+		for _, m := range v.Members {
+			if m.Node != s.self && (v.Version == next.Version || !next.Has(m.Node)) {
+				_ = out.Send(m.Node, []byte{classView}, body) // a lost peer needs no view
+			}
+		}
+	}
+	out.Flush()
+	s.install(next)
+}

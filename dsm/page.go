@@ -1,0 +1,159 @@
+package dsm
+
+import (
+	"fmt"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"pagemesh/coherence"
+	"pagemesh/pagetable"
+)
+
+// page is what this node knows of one page: its protocol state, the faults that wait for it, and what
+// has been counted. A page that nobody touched does not exist.
+type page struct {
+	// mu guards every field. Nothing blocks, logs or waits while it is held.
+	mu    sync.Mutex
+	proto coherence.Page
+	// live: proto is made. closed: the space is; the page gives no access any more.
+	live, closed bool
+	// used: the frame may hold something else than zeros.
+	used    bool
+	waiters []*waiter
+	pins    []pin
+	// delayedAt is when another node's message began to wait for a pin; zero if none does.
+	delayedAt time.Time
+	// emptied is closed when this node has no right on the page any more; nil if nobody waits for it.
+	emptied chan struct{}
+	traffic traffic
+}
+
+// pin remembers who holds a view of the page.
+type pin struct {
+	access pagetable.Access
+	site   uintptr // program counter of the call that took the view
+}
+
+// allows reports whether the node may access the page right now. The caller holds pg.mu.
+func (pg *page) allows(a pagetable.Access) bool { return pg.proto.Access().Allows(a) && !pg.closed }
+
+// op is what a fault does once its page is here, under the page's lock.
+type op uint8
+
+const (
+	opTouch op = iota // nothing: the page was wanted near
+	opRead            // copy from the frame at off into buf
+	opWrite           // copy buf into the frame at off
+	opPin             // pin the page for a view
+	opFunc            // call fn with the frame
+)
+
+// waiter is one access that waits for its page. It is served by whoever brings the page, so that no
+// other node can take the page away before.
+type waiter struct {
+	want  pagetable.Access
+	op    op
+	off   int
+	buf   []byte
+	site  uintptr
+	fn    func(frame []byte)
+	pg    *page
+	start time.Time // set if another node has to be asked
+	group *group
+}
+
+func (wt *waiter) serve(frame []byte) {
+	switch wt.op {
+	case opRead:
+		copy(wt.buf, frame[wt.off:])
+	case opWrite:
+		copy(frame[wt.off:], wt.buf)
+	case opPin:
+		wt.pg.pin(wt.want, wt.site)
+	case opFunc:
+		wt.fn(frame)
+	}
+}
+
+// pin takes a pin that the caller knows to be allowed.
+func (pg *page) pin(a pagetable.Access, site uintptr) {
+	if !pg.proto.Pin(a) {
+		panic(fmt.Sprintf("dsm: pin %v without the right: %v", a, &pg.proto))
+	}
+	pg.pins = append(pg.pins, pin{a, site})
+}
+
+// forgetPin drops one pin of that access and site.
+func (pg *page) forgetPin(a pagetable.Access, site uintptr) {
+	for i, p := range pg.pins {
+		if p.access == a && p.site == site {
+			last := len(pg.pins) - 1
+			pg.pins[i] = pg.pins[last]
+			pg.pins = pg.pins[:last]
+			return
+		}
+	}
+}
+
+// group is a set of waiters that one goroutine waits for.
+type group struct {
+	left atomic.Int32
+	err  atomic.Pointer[error] // the first one
+	done chan struct{}         // receives one value when left reaches 0; capacity 1
+}
+
+// finish ends one waiter of the group.
+func (g *group) finish(err error) {
+	if err != nil {
+		g.err.CompareAndSwap(nil, &err)
+	}
+	if g.left.Add(-1) == 0 {
+		g.done <- struct{}{}
+	}
+}
+
+func (g *group) result() error {
+	if e := g.err.Load(); e != nil {
+		return *e
+	}
+	return nil
+}
+
+// wake serves every waiter that the right allows, in the order in which they came.
+func (pg *page) wake(right pagetable.Access, frame []byte) {
+	kept := pg.waiters[:0]
+	for _, wt := range pg.waiters {
+		if !right.Allows(wt.want) {
+			kept = append(kept, wt)
+			continue
+		}
+		wt.serve(frame)
+		pg.traffic.stalled(wt)
+		wt.group.finish(nil)
+	}
+	clear(pg.waiters[len(kept):])
+	pg.waiters = kept
+}
+
+// fail ends every waiter with err.
+func (pg *page) fail(err error) {
+	for _, wt := range pg.waiters {
+		pg.traffic.stalled(wt)
+		wt.group.finish(err)
+	}
+	pg.waiters = nil
+}
+
+// withdraw ends wt with err unless it has ended.
+func (pg *page) withdraw(wt *waiter, err error) {
+	pg.mu.Lock()
+	defer pg.mu.Unlock()
+	for i, other := range pg.waiters {
+		if other == wt {
+			pg.waiters = append(pg.waiters[:i], pg.waiters[i+1:]...)
+			wt.group.finish(err)
+			return
+		}
+	}
+}

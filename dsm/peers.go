@@ -1,0 +1,248 @@
+package dsm
+
+import (
+	"fmt"
+	"maps"
+	"net"
+	"slices"
+	"sync"
+	"sync/atomic"
+
+	"pagemesh/coherence"
+	"pagemesh/pagetable"
+	"pagemesh/transport"
+)
+
+// The first byte of a packet's header says which part of the node it is for.
+const (
+	classPage    byte = 'p' // coherence.Message
+	classLock    byte = 'l' // locks.Message
+	classView    byte = 'v' // the body is a coherence.View
+	classCall    byte = 'c' // a question, see call.go
+	classFlush   byte = 'f' // a question to be answered when all that came before has been handled
+	classAnswer  byte = 'a' // its answer
+	classGoodbye byte = 'g' // the sender closes
+)
+
+// maxHeld bounds the packets that wait for a view, per peer.
+const maxHeld = 1 << 16
+
+// peer is a connected node.
+type peer struct {
+	node pagetable.NodeID
+	// mu is held while a packet of the peer is handled; it guards the fields below.
+	mu   sync.Mutex
+	work *work
+	// gone: a view without the node was installed; what still comes from it is dropped.
+	gone bool
+	// held are packets that came before the view that they were sent in. They are handled, in order,
+	// before any later packet of the peer.
+	held []heldPacket
+	// departed: the node said goodbye. down: its connection has ended.
+	departed, down atomic.Bool
+}
+
+type heldPacket struct{ header, body []byte }
+
+// peerSet holds the connected peers. Reads take no lock.
+type peerSet struct {
+	mu  sync.Mutex
+	set atomic.Pointer[map[pagetable.NodeID]*peer]
+}
+
+func (ps *peerSet) get(n pagetable.NodeID) *peer {
+	if m := ps.set.Load(); m != nil {
+		return (*m)[n]
+	}
+	return nil
+}
+
+func (ps *peerSet) all() []*peer {
+	if m := ps.set.Load(); m != nil {
+		return slices.Collect(maps.Values(*m))
+	}
+	return nil
+}
+
+func (ps *peerSet) add(p *peer) {
+	ps.mu.Lock()
+	defer ps.mu.Unlock()
+	next := map[pagetable.NodeID]*peer{p.node: p}
+	if m := ps.set.Load(); m != nil {
+		for n, old := range *m {
+			if n != p.node {
+				next[n] = old
+			}
+		}
+	}
+	ps.set.Store(&next)
+}
+
+// handler is the Space as the transport sees it.
+type handler Space
+
+var _ transport.Handler = (*handler)(nil)
+
+// Up implements transport.Handler.
+func (h *handler) Up(id transport.Identity, _ string) {
+	s := (*Space)(h)
+	s.peers.add(&peer{node: id.Node, work: s.newWork()})
+}
+
+// Down implements transport.Handler. A connection that ends while its node is a member means that the
+// node is lost: what was under way between the two can't be made up for.
+func (h *handler) Down(n pagetable.NodeID, err error) {
+	s := (*Space)(h)
+	p := s.peers.get(n)
+	p.down.Store(true)
+	s.calls.failPeer(n)
+	select {
+	case <-s.done:
+		return
+	default:
+	}
+	s.running.Go(func() { s.suspect(p, err) })
+}
+
+// Stream implements transport.Handler.
+func (h *handler) Stream(purpose transport.Purpose, conn net.Conn) {
+	s := (*Space)(h)
+	if g := s.gossip.Load(); g != nil && purpose == transport.PurposeGossip {
+		g.HandleStream(conn)
+		return
+	}
+	defer conn.Close()
+	if purpose == transport.PurposeControl {
+		s.serveControl(conn)
+	}
+}
+
+// Packet implements transport.Handler.
+func (h *handler) Packet(out *transport.Outbox, from pagetable.NodeID, header, body []byte) {
+	s := (*Space)(h)
+	p := s.peers.get(from)
+	var err error
+	if len(header) > 0 && header[0] == classView {
+		// Before what follows on this connection is handled, and without p.mu: a new view goes
+		// through all peers.
+		err = s.learn(body)
+	} else {
+		p.mu.Lock()
+		p.work.out = out
+		err = s.packet(p, header, body)
+		p.mu.Unlock()
+	}
+	if err != nil {
+		s.refusePeer(from, err)
+	}
+}
+
+// refusePeer ends the connection to a peer that has sent what no node of this version sends.
+func (s *Space) refusePeer(n pagetable.NodeID, err error) {
+	s.log.Error("packet refused, connection ends", "peer", n, "error", err)
+	s.running.Go(func() { s.ep.Disconnect(n) })
+}
+
+// packet handles or holds one packet. The caller holds p.mu.
+func (s *Space) packet(p *peer, header, body []byte) error {
+	if len(header) == 0 {
+		return fmt.Errorf("empty header")
+	}
+	if p.gone {
+		return nil
+	}
+	switch header[0] {
+	case classPage, classLock, classFlush:
+		if len(p.held) > 0 {
+			return p.hold(header, body)
+		}
+		done, err := s.protocol(p, header, body)
+		if err != nil || done {
+			return err
+		}
+		return p.hold(header, body)
+	case classCall:
+		return s.serveCall(p, header[1:], body)
+	case classAnswer:
+		return s.calls.answer(p.node, header[1:], body)
+	case classGoodbye:
+		p.departed.Store(true)
+	default:
+		return fmt.Errorf("packet class %q is unknown", header[0])
+	}
+	return nil
+}
+
+// protocol handles a packet whose order matters, or returns false if it has to wait for the view that
+// its sender has.
+func (s *Space) protocol(p *peer, header, body []byte) (done bool, err error) {
+	switch header[0] {
+	case classLock:
+		return s.sync.packet(p, header[1:])
+	case classFlush:
+		return true, s.serveFlush(p, header[1:])
+	}
+	m, err := p.work.codec.Decode(header[1:])
+	if err != nil {
+		return false, err
+	}
+	m.From, m.To = p.node, s.self
+	st := s.cur.Load()
+	r := st.regions[m.Page.Region()]
+	if m.Epoch > st.view.Epoch || r == nil {
+		return false, nil
+	}
+	if err := r.admits(m, body); err != nil {
+		return false, err
+	}
+	if m.Kind == coherence.Request && s.leaving.Load() {
+		return true, nil
+	}
+	p.work.message(r, m, body)
+	return true, nil
+}
+
+// admits checks what of a message only the region can tell.
+func (r *Region) admits(m coherence.Message, body []byte) error {
+	want := 0
+	if m.Content == coherence.Bytes {
+		want = r.PageSize()
+	}
+	switch {
+	case m.Page.Index() >= r.meta.Load().Pages():
+		return fmt.Errorf("%v: the region has %d pages", m, r.meta.Load().Pages())
+	case len(body) != want:
+		return fmt.Errorf("%v: %d bytes come with it, want %d", m, len(body), want)
+	}
+	return nil
+}
+
+func (p *peer) hold(header, body []byte) error {
+	if len(p.held) == maxHeld {
+		return fmt.Errorf("%d packets wait for a view that does not come", maxHeld)
+	}
+	p.held = append(p.held, heldPacket{slices.Clone(header), slices.Clone(body)})
+	return nil
+}
+
+// release handles what was held, as far as the present view allows.
+func (s *Space) release(p *peer) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.work.out = transport.NewOutbox(s.ep)
+	defer p.work.out.Flush()
+	for len(p.held) > 0 && !p.gone {
+		h := p.held[0]
+		done, err := s.protocol(p, h.header, h.body)
+		if err != nil {
+			s.refusePeer(p.node, err)
+			p.held = nil
+			return
+		}
+		if !done {
+			return
+		}
+		p.held = p.held[1:]
+	}
+	p.held = nil
+}
