@@ -25,7 +25,7 @@ func (r *Region) ReadAt(p []byte, off int64) (int, error) {
 		return 0, r.check(off, int64(len(p)))
 	}
 	n := min(int64(len(p)), size-off)
-	if err := r.transfer(nil, opRead, span{off, n}, p); err != nil {
+	if err := r.transfer(unbounded, pagetable.ReadAccess, opRead, span{off, n}, p); err != nil {
 		return 0, fmt.Errorf("read %d bytes at %d of region %q: %w", n, off, r.Name(), err)
 	}
 	if n < int64(len(p)) {
@@ -42,7 +42,7 @@ func (r *Region) WriteAt(p []byte, off int64) (int, error) {
 	if err := r.check(off, n); err != nil {
 		return 0, err
 	}
-	if err := r.transfer(nil, opWrite, span{off, n}, p); err != nil {
+	if err := r.transfer(unbounded, pagetable.WriteAccess, opWrite, span{off, n}, p); err != nil {
 		return 0, fmt.Errorf("write %d bytes at %d of region %q: %w", n, off, r.Name(), err)
 	}
 	return len(p), nil
@@ -58,7 +58,7 @@ func (r *Region) Prefetch(ctx context.Context, off, n int64, a pagetable.Access)
 	if a == pagetable.NoAccess || !a.Valid() {
 		return fmt.Errorf("prefetch with access %v: want read or write", a)
 	}
-	if err := r.transferAs(ctx, a, opTouch, span{off, n}, nil); err != nil {
+	if err := r.transfer(ctx, a, opTouch, span{off, n}, nil); err != nil {
 		return fmt.Errorf("prefetch %d bytes at %d of region %q: %w", n, off, r.Name(), err)
 	}
 	return nil
@@ -67,17 +67,10 @@ func (r *Region) Prefetch(ctx context.Context, off, n int64, a pagetable.Access)
 // span is a range of bytes of a region.
 type span struct{ off, n int64 }
 
-func (r *Region) transfer(ctx context.Context, o op, sp span, buf []byte) error {
-	a := pagetable.ReadAccess
-	if o == opWrite {
-		a = pagetable.WriteAccess
-	}
-	return r.transferAs(ctx, a, o, sp, buf)
-}
+// unbounded stands for a caller without a context: Config.FaultTimeout bounds each wait.
+var unbounded = context.Background()
 
-// transferAs performs o on every page of sp. Pages that are here are served in passing, the others
-// are asked for in batches. A nil ctx means Config.FaultTimeout.
-func (r *Region) transferAs(ctx context.Context, a pagetable.Access, o op, sp span, buf []byte) error {
+func (r *Region) transfer(ctx context.Context, a pagetable.Access, o op, sp span, buf []byte) error {
 	if err := r.s.refusal(false); err != nil {
 		return err
 	}
@@ -193,7 +186,7 @@ func (b *batch) wait(ctx context.Context) error {
 
 // await waits for the group and withdraws what is left when ctx ends.
 func (b *batch) await(ctx context.Context) {
-	if ctx == nil {
+	if ctx == unbounded {
 		var cancel context.CancelFunc
 		ctx, cancel = context.WithTimeoutCause(context.Background(), b.r.s.cfg.FaultTimeout, ErrTimeout)
 		defer cancel()

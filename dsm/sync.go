@@ -264,7 +264,8 @@ func (e *syncEngine) packet(p *peer, b []byte) (done bool, err error) {
 	}
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	if e.m == nil || msg.Epoch > e.m.Epoch() || len(e.view.Locks.Nodes) == 0 {
+	unplaced := len(e.view.Locks.Nodes) == 0 && msg.Kind != locks.ReportsDone
+	if e.m == nil || msg.Epoch > e.m.Epoch() || unplaced {
 		return false, nil
 	}
 	e.m.Step(p.node, msg, &e.rd)

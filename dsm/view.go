@@ -101,7 +101,7 @@ func (v *View) take(ctx context.Context) error {
 	}
 	first, end := v.pages()
 	if end-first > 1 {
-		if err := v.r.transferAs(ctx, v.access, opTouch, span{v.off, v.n}, nil); err != nil {
+		if err := v.r.transfer(ctx, v.access, opTouch, span{v.off, v.n}, nil); err != nil {
 			return v.failed(err)
 		}
 	}
