@@ -67,7 +67,7 @@ func (r *Region) Prefetch(ctx context.Context, off, n int64, a pagetable.Access)
 // span is a range of bytes of a region.
 type span struct{ off, n int64 }
 
-// unbounded stands for a caller without a context: Config.FaultTimeout bounds each wait.
+// unbounded is the context of callers without one: Config.FaultTimeout bounds their waits.
 var unbounded = context.Background()
 
 func (r *Region) transfer(ctx context.Context, a pagetable.Access, o op, sp span, buf []byte) error {

@@ -23,7 +23,6 @@ type callKind uint8
 const (
 	callChange callKind = iota + 1 // order a view change; body: change
 	callVote                       // vote for a coordinator; body: vote
-	callFlush                      // asked as classFlush
 	callStats                      // JSON NodeStats
 	callPages                      // JSON PageQuery → JSON []PageStats
 	callLocks                      // JSON []LockStatus
@@ -147,12 +146,8 @@ func (s *Space) call(ctx context.Context, to pagetable.NodeID, kind callKind, qu
 	if err != nil {
 		return nil, err
 	}
-	class := classCall
-	if kind == callFlush {
-		class = classFlush
-	}
 	out := transport.NewOutbox(s.ep)
-	if err := out.Send(to, callHeader(class, id, uint64(kind)), question); err != nil {
+	if err := out.Send(to, callHeader(classCall, id, uint64(kind)), question); err != nil {
 		s.calls.end(id, to, nil, fmt.Errorf("%v: %w (%w)", to, ErrNodeLost, err))
 	}
 	out.Flush()
@@ -187,16 +182,6 @@ func (s *Space) serveCall(p *peer, header, question []byte) error {
 		answer, err := s.answerCall(p.node, callKind(kind), question)
 		s.sendAnswer(p.node, id, answer, err)
 	})
-	return nil
-}
-
-// serveFlush answers in place: packets are handled in order.
-func (s *Space) serveFlush(p *peer, header []byte) error {
-	id, err := msgpack.NewDecoder(bytes.NewReader(header)).DecodeUint64()
-	if err != nil {
-		return fmt.Errorf("flush: %w", err)
-	}
-	s.sendAnswer(p.node, id, nil, nil)
 	return nil
 }
 

@@ -32,7 +32,8 @@ type Config struct {
 	// JoinTimeout bounds how long Open waits for a seed to answer and for Members to be there.
 	// Default 15 s.
 	JoinTimeout time.Duration
-	// FaultTimeout bounds ReadAt and WriteAt, which take no context. Default 30 s.
+	// FaultTimeout bounds the wait for a page in ReadAt and WriteAt, which take no context, and in
+	// calls with context.Background(). Default 30 s.
 	FaultTimeout time.Duration
 	// ViewWarning is how long a view may delay another node before a warning names its holder.
 	// Default 1 s.

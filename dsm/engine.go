@@ -61,7 +61,7 @@ func (w *work) fault(r *Region, index uint64, wt *waiter) {
 	pg := r.lockLive(index)
 	defer pg.mu.Unlock()
 	wt.pg = pg
-	if err := w.s.refusal(pg.closed); err != nil {
+	if err := w.s.refusal(pg.closed || w.s.leaving.Load() && wt.op != opLeave); err != nil {
 		wt.group.finish(err)
 		return
 	}
@@ -134,6 +134,7 @@ func (w *work) effects(r *Region, pg *page, cause coherence.Message, body []byte
 			pg.proto.ID(), r.Name(), ErrNodeLost))
 	}
 	w.noteDelay(r, pg)
+	pg.noteVacant()
 }
 
 // install puts what a grant carries into the frame. Bytes of the node itself are there already.
@@ -161,10 +162,6 @@ func (pg *page) protect(rd *coherence.Ready, frame []byte, cause coherence.Messa
 	}
 	if rd.After == pagetable.NoAccess {
 		pg.traffic.takenAway(cause)
-		if pg.emptied != nil {
-			close(pg.emptied)
-			pg.emptied = nil
-		}
 	}
 }
 
@@ -190,5 +187,17 @@ func (w *work) noteDelay(r *Region, pg *page) {
 	case pg.delayedAt.IsZero():
 		pg.delayedAt = time.Now()
 		w.s.delays.add(r, pg)
+	}
+}
+
+// noteVacant tells a node that leaves when it is done with the page.
+func (pg *page) noteVacant() {
+	if pg.vacant == nil || !pg.proto.Vacated() {
+		return
+	}
+	select {
+	case <-pg.vacant:
+	default:
+		close(pg.vacant)
 	}
 }

@@ -35,13 +35,16 @@ func (s *Space) leave(ctx context.Context) error {
 	s.sync.surrender()
 	me, _ := s.view().Member(s.self)
 	for _, r := range s.cur.Load().regions {
-		if err := r.handOver(ctx, me.Successor); err != nil {
-			return fmt.Errorf("region %q: %w", r.Name(), err)
+		for _, pg := range r.pages.All() {
+			r.vacate(pg, me.Successor) // all that can go at once goes in one burst
 		}
 	}
-	// Nothing may be told that the pages have moved before they have arrived.
-	if _, err := s.call(ctx, me.Successor, callFlush, nil); err != nil {
-		return err
+	for _, r := range s.cur.Load().regions {
+		for index, pg := range r.pages.All() {
+			if err := r.awaitVacant(ctx, index, pg, me.Successor); err != nil {
+				return fmt.Errorf("page %d of region %q: %w", index, r.Name(), err)
+			}
+		}
 	}
 	_, err := s.propose(ctx, nodeChange(changeLeft, s.self))
 	return err
@@ -62,75 +65,65 @@ func (s *Space) startLeave(ctx context.Context) error {
 	}
 }
 
-// handOver moves every page that this node homes to the successor, and every page that it holds for
-// another home to that home.
-func (r *Region) handOver(ctx context.Context, successor pagetable.NodeID) error {
-	for index, pg := range r.pages.All() {
-		if err := r.settlePage(ctx, index, pg, successor); err != nil {
-			return fmt.Errorf("page %d: %w", index, err)
-		}
+// vacate starts to give a page away: to the successor if this node is its home, else to its home. It
+// returns a channel that is closed when the page has arrived there, or nil if the page must come here
+// before it can be handed over.
+func (r *Region) vacate(pg *page, successor pagetable.NodeID) <-chan struct{} {
+	w := r.s.getWork()
+	defer r.s.putWork(w)
+	pg.mu.Lock()
+	defer pg.mu.Unlock()
+	pg.fail(ErrClosed)
+	if !pg.live {
+		return closedChannel
 	}
-	return nil
-}
-
-// settlePage tries until the page has left: another node may be served first, since its request was
-// under way when this node began to leave.
-func (r *Region) settlePage(ctx context.Context, index uint64, pg *page, successor pagetable.NodeID) error {
-	for {
-		if r.tryHandOff(pg, successor) {
+	if pg.vacant == nil {
+		if pg.proto.Home() != r.s.self {
+			pg.proto.Surrender(&w.rd)
+		} else if !pg.proto.HandOff(successor, &w.rd) {
 			return nil
 		}
-		pg.mu.Lock()
-		home := pg.proto.Home()
-		pg.mu.Unlock()
-		if home == r.s.self {
-			if err := r.one(index, waiter{want: pagetable.WriteAccess, op: opTouch}).wait(ctx); err != nil && !errors.Is(err, ErrNodeLost) {
-				return err
-			}
-			continue
+		pg.vacant = make(chan struct{})
+		w.perform(r, pg, coherence.Message{}, nil)
+	}
+	return pg.vacant
+}
+
+// awaitVacant returns when the page has left. A home first takes its page for writing, behind the
+// requests that were under way when it began to leave.
+func (r *Region) awaitVacant(ctx context.Context, index uint64, pg *page, successor pagetable.NodeID) error {
+	for {
+		if gone := r.vacate(pg, successor); gone != nil {
+			return r.s.awaitSuccessor(ctx, gone)
 		}
-		if err := r.surrender(ctx, pg, home); err != nil {
+		err := r.one(index, waiter{want: pagetable.WriteAccess, op: opLeave}).wait(ctx)
+		if err != nil && !errors.Is(err, ErrNodeLost) { // a page that was lost is handed over as lost
 			return err
 		}
 	}
 }
 
-// tryHandOff reports whether this node has nothing left of the page.
-func (r *Region) tryHandOff(pg *page, successor pagetable.NodeID) bool {
-	w := r.s.getWork()
-	defer r.s.putWork(w)
-	pg.mu.Lock()
-	defer pg.mu.Unlock()
-	if !pg.live || pg.proto.Home() != r.s.self && pg.proto.Access() == pagetable.NoAccess {
-		return true
-	}
-	if pg.proto.Home() != r.s.self {
-		return false
-	}
-	done := pg.proto.HandOff(successor, &w.rd)
-	w.perform(r, pg, coherence.Message{}, nil)
-	return done
-}
+var closedChannel = func() <-chan struct{} {
+	ch := make(chan struct{})
+	close(ch)
+	return ch
+}()
 
-// surrender asks the home to take the page and waits until it has.
-func (r *Region) surrender(ctx context.Context, pg *page, home pagetable.NodeID) error {
-	if home == 0 {
-		return ErrNodeLost
-	}
-	w := r.s.getWork()
-	pg.mu.Lock()
-	m := coherence.Message{Kind: coherence.Surrender, Page: pg.proto.ID(), To: home, Epoch: pg.proto.Epoch()}
-	w.send(pg, &m, nil)
-	gone := make(chan struct{})
-	pg.emptied = gone
-	pg.mu.Unlock()
-	r.s.putWork(w)
-	select {
-	case <-gone:
-		return nil
-	case <-ctx.Done():
-		return context.Cause(ctx)
-	case <-r.s.done:
-		return r.s.refusal(true)
+// awaitSuccessor returns when ch is closed, with an error if the successor is lost before.
+func (s *Space) awaitSuccessor(ctx context.Context, ch <-chan struct{}) error {
+	for {
+		st := s.cur.Load()
+		if me, ok := st.view.Member(s.self); !ok || me.Successor == 0 {
+			return fmt.Errorf("the node that was to take over: %w", ErrNodeLost)
+		}
+		select {
+		case <-ch:
+			return nil
+		case <-st.replaced:
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		case <-s.done:
+			return s.refusal(true)
+		}
 	}
 }

@@ -24,8 +24,8 @@ type page struct {
 	pins    []pin
 	// delayedAt is when another node's message began to wait for a pin; zero if none does.
 	delayedAt time.Time
-	// emptied is closed when this node has no right on the page any more; nil if nobody waits for it.
-	emptied chan struct{}
+	// vacant is closed when the page has arrived elsewhere because this node leaves; nil before.
+	vacant  chan struct{}
 	traffic traffic
 }
 
@@ -47,6 +47,7 @@ const (
 	opWrite           // copy buf into the frame at off
 	opPin             // pin the page for a view
 	opFunc            // call fn with the frame
+	opLeave           // nothing: this node leaves and wants the page only to hand it over
 )
 
 // waiter is one access that waits for its page. It is served by whoever brings the page, so that no

@@ -19,7 +19,6 @@ const (
 	classLock    byte = 'l' // locks.Message
 	classView    byte = 'v' // the body is a coherence.View
 	classCall    byte = 'c' // a question, see call.go
-	classFlush   byte = 'f' // a question to be answered when all that came before has been handled
 	classAnswer  byte = 'a' // its answer
 	classGoodbye byte = 'g' // the sender closes
 )
@@ -152,7 +151,7 @@ func (s *Space) packet(p *peer, header, body []byte) error {
 		return nil
 	}
 	switch header[0] {
-	case classPage, classLock, classFlush:
+	case classPage, classLock:
 		if len(p.held) > 0 {
 			return p.hold(header, body)
 		}
@@ -176,11 +175,8 @@ func (s *Space) packet(p *peer, header, body []byte) error {
 // protocol handles a packet whose order matters, or returns false if it has to wait for the view that
 // its sender has.
 func (s *Space) protocol(p *peer, header, body []byte) (done bool, err error) {
-	switch header[0] {
-	case classLock:
+	if header[0] == classLock {
 		return s.sync.packet(p, header[1:])
-	case classFlush:
-		return true, s.serveFlush(p, header[1:])
 	}
 	m, err := p.work.codec.Decode(header[1:])
 	if err != nil {
@@ -195,7 +191,7 @@ func (s *Space) protocol(p *peer, header, body []byte) (done bool, err error) {
 	if err := r.admits(m, body); err != nil {
 		return false, err
 	}
-	if m.Kind == coherence.Request && s.leaving.Load() {
+	if s.leaving.Load() && (m.Kind == coherence.Request || m.Kind == coherence.Surrender) {
 		return true, nil
 	}
 	p.work.message(r, m, body)

@@ -2,7 +2,6 @@ package dsm
 
 import (
 	"context"
-	"fmt"
 	"sync"
 	"testing"
 	"time"
@@ -201,7 +200,7 @@ func TestStatsSeeTraffic(t *testing.T) {
 		t.Fatal(pages, err)
 	}
 	if p := pages[0]; p.WriteFaults < 18 || len(p.Writers) != 2 {
-		t.Error(fmt.Sprintf("%+v", p))
+		t.Errorf("%+v", p)
 	}
 	st, err := spaces[1].Status(ctx)
 	if err != nil || len(st.Nodes) != 2 || len(st.Members) != 2 {
