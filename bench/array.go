@@ -1,0 +1,97 @@
+package bench
+
+import (
+	"cmp"
+	"context"
+	"reflect"
+	"slices"
+
+	"pagemesh/dsm"
+	"pagemesh/pagetable"
+)
+
+// Array is a shared array of T, the same at all ranks. Its elements are reached through windows. An
+// access that fails, because a node was lost or time is up, ends the rank's part of the workload: Run
+// returns the error.
+type Array[T any] struct {
+	ctx    context.Context
+	region *dsm.Region
+	n      int
+}
+
+// NewArray returns the shared array of that name and length. With pagetable.Blocked, the i-th of equal
+// parts is homed at the node of rank i.
+func NewArray[T any](ctx context.Context, r *Rank, name string, n int, kind pagetable.PlacementKind) *Array[T] {
+	members := r.Space.Members()
+	slices.SortFunc(members, func(a, b dsm.MemberStatus) int { return cmp.Compare(a.Rank, b.Rank) })
+	opt := dsm.RegionOptions{
+		Size: uint64(n) * uint64(reflect.TypeFor[T]().Size()), PageSize: r.Spec.PageSize,
+		Placement: dsm.Placement{Kind: kind},
+	}
+	for _, m := range members {
+		opt.Placement.Nodes = append(opt.Placement.Nodes, m.Node)
+	}
+	region, err := r.Space.Region(ctx, r.name+"/"+name, opt)
+	check(err)
+	return &Array[T]{ctx: ctx, region: region, n: n}
+}
+
+// Len returns the number of elements.
+func (a *Array[T]) Len() int { return a.n }
+
+// Region returns the region that holds the array.
+func (a *Array[T]) Region() *dsm.Region { return a.region }
+
+// Read returns the elements [lo, hi) for reading.
+func (a *Array[T]) Read(lo, hi int) Window[T] { return a.window(lo, hi, pagetable.ReadAccess) }
+
+// Write returns the elements [lo, hi) for reading and writing.
+func (a *Array[T]) Write(lo, hi int) Window[T] { return a.window(lo, hi, pagetable.WriteAccess) }
+
+func (a *Array[T]) window(lo, hi int, access pagetable.Access) Window[T] {
+	v, err := dsm.ViewOf[T](a.ctx, a.region, int64(lo), int64(hi-lo), access)
+	check(err)
+	return Window[T]{Data: v.Slice(), view: v}
+}
+
+// Prefetch brings the elements [lo, hi) here for reading, all at a time.
+func (a *Array[T]) Prefetch(lo, hi int) {
+	size := int64(reflect.TypeFor[T]().Size())
+	check(a.region.Prefetch(a.ctx, int64(lo)*size, int64(hi-lo)*size, pagetable.ReadAccess))
+}
+
+// Window is a range of an Array that stays at this node until Done.
+type Window[T any] struct {
+	Data []T
+	view dsm.TypedView[T]
+}
+
+// Done lets other nodes have the range. Data must not be used any more.
+func (w *Window[T]) Done() {
+	w.Data = nil
+	w.view.Release()
+}
+
+// failure is how an error travels out of a workload's loops.
+type failure struct{ err error }
+
+// check ends the workload if err is not nil.
+func check(err error) {
+	if err != nil {
+		panic(failure{err})
+	}
+}
+
+// guard calls f and returns the error that ended it.
+func guard(f func() error) (err error) {
+	defer func() {
+		switch p := recover().(type) {
+		case nil:
+		case failure:
+			err = p.err
+		default:
+			panic(p)
+		}
+	}()
+	return f()
+}

@@ -1,0 +1,231 @@
+package bench
+
+import (
+	"context"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+	"time"
+
+	"pagemesh/dsm"
+)
+
+// Workload is one problem that all ranks of a space solve together.
+type Workload struct {
+	Name    string
+	Suite   string // "micro", "npb", "treadmarks" or "app"
+	Purpose string // one line: what it shows
+	Sharing string // one line: which rank touches what
+	// Classes are the problem sizes that Spec.Class may name, the default first. Empty: there are none.
+	Classes []string
+	// Default: it is run when the user names no workload.
+	Default bool
+	// MinRanks is the smallest number of ranks it makes sense with. Default 1.
+	MinRanks int
+	// Run is one rank's part. An error ends the whole benchmark; a wrong result is for Rank.Verify.
+	Run func(ctx context.Context, r *Rank) error
+}
+
+// Spec is one run of a workload. All ranks have the same.
+type Spec struct {
+	Workload string
+	Class    string // one of the workload's classes; "" is its default
+	Size     int    // problem size of workloads without classes; 0 is the workload's default
+	Input    string // directory that an application reads
+	PageSize int    // bytes; 0 is the default of regions
+}
+
+// Metric is one measured quantity of a micro workload: times, or a rate.
+type Metric struct {
+	MedianNs float64 `json:"median_ns,omitempty"`
+	P99Ns    float64 `json:"p99_ns,omitempty"`
+	N        int     `json:"n,omitempty"` // samples
+	MiBPerS  float64 `json:"mib_per_s,omitempty"`
+}
+
+// Result is the outcome of one Spec, as rank 0 knows it.
+type Result struct {
+	Workload          string            `json:"workload"`
+	Params            map[string]any    `json:"params"`
+	Nodes             int               `json:"nodes"`
+	Access            string            `json:"access"`      // "embedded" or "mapped"
+	Consistency       string            `json:"consistency"` // "sequential"
+	Verified          bool              `json:"verified"`
+	Detail            string            `json:"detail"` // what was compared with what
+	Seconds           float64           `json:"seconds"`
+	SequentialSeconds float64           `json:"sequential_seconds"` // one rank alone; 0 if there is none
+	ReadFaults        uint64            `json:"read_faults"`        // of all nodes, as the next three
+	WriteFaults       uint64            `json:"write_faults"`       // upgrades included
+	BytesMoved        uint64            `json:"bytes_moved"`        // page bytes
+	Messages          uint64            `json:"messages"`           // packets between nodes
+	Metrics           map[string]Metric `json:"metrics,omitempty"`
+	Busiest           []dsm.PageStats   `json:"busiest"` // the pages that were waited for longest
+}
+
+// busiestPages is how many pages a Result names.
+const busiestPages = 5
+
+var workloads = map[string]Workload{}
+
+// register adds a workload to the list. It is called from init functions of this package.
+func register(w Workload) {
+	if w.MinRanks == 0 {
+		w.MinRanks = 1
+	}
+	workloads[w.Name] = w
+}
+
+// List returns all workloads by suite and name.
+func List() []Workload {
+	return slices.SortedFunc(maps.Values(workloads), func(a, b Workload) int {
+		return strings.Compare(a.Suite+"\x00"+a.Name, b.Suite+"\x00"+b.Name)
+	})
+}
+
+// Check returns what is wrong with a spec for that number of ranks, nil if nothing is.
+func (s Spec) Check(ranks int) error {
+	w, ok := workloads[s.Workload]
+	switch {
+	case !ok:
+		return fmt.Errorf("there is no workload %q: dsm bench list names them", s.Workload)
+	case s.Class != "" && len(w.Classes) == 0:
+		return fmt.Errorf("workload %q has no classes: leave out class %q", w.Name, s.Class)
+	case s.Class != "" && !slices.Contains(w.Classes, s.Class):
+		return fmt.Errorf("workload %q has no class %q: choose one of %s", w.Name, s.Class, strings.Join(w.Classes, ", "))
+	case ranks < w.MinRanks:
+		return fmt.Errorf("workload %q needs %d nodes or more, not %d", w.Name, w.MinRanks, ranks)
+	}
+	return nil
+}
+
+// Run runs the specs one after the other on this rank. All ranks call it with the same specs; emit is
+// called on rank 0 only, with each result as soon as it is there.
+func Run(ctx context.Context, s *dsm.Space, ranks int, specs []Spec, emit func(Result)) error {
+	for i, spec := range specs {
+		if err := spec.Check(ranks); err != nil {
+			return err
+		}
+		r := newRank(s, i, ranks, spec)
+		if err := guard(func() error { return workloads[spec.Workload].Run(ctx, r) }); err != nil {
+			return fmt.Errorf("workload %s, rank %d: %w", spec.Workload, r.Rank, err)
+		}
+		if err := r.Barrier(ctx); err != nil {
+			return err
+		}
+		if r.Rank == 0 {
+			emit(r.Result)
+		}
+	}
+	return nil
+}
+
+// Rank is one rank's side of a running workload.
+type Rank struct {
+	Space       *dsm.Space
+	Rank, Ranks int
+	Spec        Spec
+	Result      Result // filled in on rank 0
+	name        string // distinguishes the regions and barriers of this run
+	barrier     *dsm.Barrier
+}
+
+func newRank(s *dsm.Space, run, ranks int, spec Spec) *Rank {
+	if w := workloads[spec.Workload]; spec.Class == "" && len(w.Classes) > 0 {
+		spec.Class = w.Classes[0]
+	}
+	r := &Rank{Space: s, Rank: s.Rank(), Ranks: ranks, Spec: spec, name: fmt.Sprintf("%s.%d", spec.Workload, run)}
+	r.barrier = s.Barrier("bench/"+r.name, ranks)
+	r.Result = Result{
+		Workload: spec.Workload, Params: map[string]any{}, Nodes: ranks, Access: "embedded",
+		Consistency: "sequential", Busiest: []dsm.PageStats{},
+	}
+	if spec.Class != "" {
+		r.Result.Params["class"] = spec.Class
+	}
+	return r
+}
+
+// Barrier returns when all ranks have called it.
+func (r *Rank) Barrier(ctx context.Context) error { return r.barrier.Wait(ctx) }
+
+// Mutex returns a mutex of this run.
+func (r *Rank) Mutex(name string) *dsm.Mutex { return r.Space.Mutex("bench/" + r.name + "/" + name) }
+
+// Share returns the half-open range of n items that is this rank's when all ranks get equal shares.
+func (r *Rank) Share(n int) (lo, hi int) {
+	return n * r.Rank / r.Ranks, n * (r.Rank + 1) / r.Ranks
+}
+
+// Verify records whether the outcome is right, and what it was compared with. Called more than once,
+// all must be right.
+func (r *Rank) Verify(ok bool, format string, args ...any) {
+	if r.Result.Detail == "" || r.Result.Verified && !ok {
+		r.Result.Detail = fmt.Sprintf(format, args...)
+		r.Result.Verified = ok
+	}
+}
+
+// Metric records a measured quantity under its name.
+func (r *Rank) Metric(name string, m Metric) {
+	if r.Result.Metrics == nil {
+		r.Result.Metrics = map[string]Metric{}
+	}
+	r.Result.Metrics[name] = m
+}
+
+// Sequential runs the reference solution on rank 0 alone, and times it.
+func (r *Rank) Sequential(solve func()) {
+	if r.Rank != 0 {
+		return
+	}
+	start := time.Now()
+	solve()
+	r.Result.SequentialSeconds = time.Since(start).Seconds()
+}
+
+// Timed runs solve on all ranks at once and records on rank 0 how long it took and what page traffic it
+// caused. What happens before and after is not counted.
+func (r *Rank) Timed(ctx context.Context, solve func() error) error {
+	if err := r.Barrier(ctx); err != nil {
+		return err
+	}
+	if r.Rank == 0 {
+		if err := r.Space.ResetStats(ctx); err != nil {
+			return err
+		}
+	}
+	if err := r.Barrier(ctx); err != nil {
+		return err
+	}
+	start := time.Now()
+	if err := solve(); err != nil {
+		return err
+	}
+	if err := r.Barrier(ctx); err != nil {
+		return err
+	}
+	r.Result.Seconds = time.Since(start).Seconds()
+	if r.Rank == 0 {
+		if err := r.collect(ctx); err != nil {
+			return err
+		}
+	}
+	return r.Barrier(ctx)
+}
+
+// collect sums up what all nodes have counted.
+func (r *Rank) collect(ctx context.Context) error {
+	nodes, err := r.Space.ClusterStats(ctx)
+	if err != nil {
+		return err
+	}
+	for _, n := range nodes {
+		r.Result.ReadFaults += n.ReadFaults
+		r.Result.WriteFaults += n.WriteFaults + n.Upgrades
+		r.Result.BytesMoved += n.BytesIn
+		r.Result.Messages += n.MessagesOut
+	}
+	r.Result.Busiest, err = r.Space.Pages(ctx, dsm.PageQuery{Page: -1, Top: busiestPages})
+	return err
+}
