@@ -12,7 +12,8 @@ import (
 // ErrMisaligned), in the byte order of the machine. They are atomic with respect to every other
 // access in the space, and sequentially consistent among each other.
 
-// Load returns the word at off.
+// Load returns the word at off, in bytes. Its errors, and those of the other word operations, are
+// ErrMisaligned, ErrRange, and those of waiting for a page (see the package comment).
 func (r *Region) Load(ctx context.Context, off int64) (uint64, error) {
 	pg, frame, in, err := r.word(off, pagetable.ReadAccess)
 	if err != nil {
@@ -42,7 +43,7 @@ func (r *Region) Store(ctx context.Context, off int64, v uint64) error {
 	return r.slowWord(ctx, off, pagetable.WriteAccess, func(f []byte) { vm.StoreUint64(f, in, v) })
 }
 
-// Add adds delta to the word at off and returns the sum. To subtract, add the two's complement.
+// Add adds delta to the word at off and returns the sum, both modulo 2^64. To subtract x, add -x.
 func (r *Region) Add(ctx context.Context, off int64, delta uint64) (uint64, error) {
 	pg, frame, in, err := r.word(off, pagetable.WriteAccess)
 	if err != nil {

@@ -13,7 +13,7 @@ import (
 // Config says how a node takes part in a space. The zero Config founds a space of one node on a
 // loopback port that the system picks.
 type Config struct {
-	// Cluster is the name that all nodes of a space agree on. Default "pagemesh".
+	// Cluster is the name that all nodes of a space agree on, at most 64 bytes. Default "pagemesh".
 	Cluster string
 	// Listen is the TCP address, host:port, for everything this node receives. Port 0 lets the
 	// system pick. Default "127.0.0.1:0". An address other than loopback needs Insecure.
@@ -55,7 +55,8 @@ const (
 )
 
 // ConfigFromEnv returns the Config that the environment describes; a variable that is not set leaves
-// the default. It is the only place where this module reads its environment.
+// the default. An error names the variable and what it should hold. It is the only place where this
+// module reads its environment.
 func ConfigFromEnv() (Config, error) {
 	c := Config{
 		Cluster: os.Getenv(EnvCluster),

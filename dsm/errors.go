@@ -8,17 +8,20 @@ var (
 	// ErrClosed is returned by everything after Close or Leave, and to whoever waited when it happened.
 	ErrClosed = errors.New("space is closed")
 	// ErrNodeLost says that a node that was needed is gone: it held the only copy of a page, or was
-	// the home of a page, or a party of a barrier.
+	// the home of a page, or a party of a barrier. It is also the reason of Space.Err in a node that the
+	// others have declared lost, and of everything where too few members are left to agree.
 	ErrNodeLost = errors.New("node lost")
-	// ErrTimeout says that an access that carries no context waited longer than Config.FaultTimeout.
+	// ErrTimeout says that an access without a context, or with context.Background(), waited longer than
+	// Config.FaultTimeout for a page.
 	ErrTimeout = errors.New("page did not arrive in time")
-	// ErrRange says that an access lies outside its region.
+	// ErrRange says that an access lies outside its region, in part or as a whole.
 	ErrRange = errors.New("outside the region")
 	// ErrMisaligned says that a word operation's offset is not a multiple of 8.
 	ErrMisaligned = errors.New("misaligned")
 	// ErrPointers says that a type can't live in shared memory because it holds Go pointers.
 	ErrPointers = errors.New("type holds Go pointers")
-	// ErrMismatch says that a region or barrier exists with other options than the ones asked for.
+	// ErrMismatch says that a region exists with other options than the ones asked for, or that a
+	// barrier is used with another number of parties.
 	ErrMismatch = errors.New("exists with other options")
 	// ErrNotExist says that there is no region of that name and no size was given to create it.
 	ErrNotExist = errors.New("no such region")

@@ -21,7 +21,7 @@ type PageQuery struct {
 	Top    int    `json:"top"`    // at most that many, the busiest; 0 for all that have traffic
 }
 
-// Stats returns the totals of this node since it was opened or ResetStats.
+// Stats returns the totals of this node since it was opened or ResetStats, also when it is closed.
 func (s *Space) Stats() NodeStats {
 	st := NodeStats{Node: s.self, Rank: s.cfg.Rank}
 	for _, r := range s.cur.Load().regions {
@@ -49,12 +49,14 @@ func (c *Counts) add(o Counts) {
 	c.StallNanos += o.StallNanos
 }
 
-// ClusterStats returns the totals of every member.
+// ClusterStats returns the totals of every member, ascending by node id, without those that go down
+// while they are asked. Its errors are ErrClosed, ErrNodeLost if this node is cut off, or that of ctx.
 func (s *Space) ClusterStats(ctx context.Context) ([]NodeStats, error) {
 	return askAll(ctx, s, callStats, nil, func(one NodeStats, all []NodeStats) []NodeStats { return append(all, one) })
 }
 
-// Locks returns every lock and barrier of the space, by name.
+// Locks returns every lock and barrier of the space that was ever used, by name. Its errors are those
+// of ClusterStats.
 func (s *Space) Locks(ctx context.Context) ([]LockStatus, error) {
 	list, err := askAll(ctx, s, callLocks, nil, func(one, all []LockStatus) []LockStatus { return append(all, one...) })
 	slices.SortFunc(list, func(a, b LockStatus) int { return cmp.Or(cmp.Compare(a.Name, b.Name), cmp.Compare(a.Kind, b.Kind)) })
@@ -62,7 +64,8 @@ func (s *Space) Locks(ctx context.Context) ([]LockStatus, error) {
 }
 
 // Pages returns the pages that q selects with what all members have counted on them, the busiest
-// first: those that have made programs wait longest.
+// first: those that have made programs wait longest. Of pages without traffic it returns only the one
+// that q.Page names, if a member knows it. Its errors are those of ClusterStats.
 func (s *Space) Pages(ctx context.Context, q PageQuery) ([]PageStats, error) {
 	question, err := marshal(q)
 	if err != nil {
@@ -78,7 +81,9 @@ func (s *Space) Pages(ctx context.Context, q PageQuery) ([]PageStats, error) {
 	return merge.busiest(q.Top), nil
 }
 
-// ResetStats makes every member forget what it has counted. What is under way is not disturbed.
+// ResetStats makes every member forget what it has counted, footprints included. It disturbs no access;
+// of a fault that is under way the time counts later, without the fault. Its errors are those of
+// ClusterStats; members before the one that failed have forgotten.
 func (s *Space) ResetStats(ctx context.Context) error {
 	for _, n := range s.view().Nodes() {
 		if _, err := s.call(ctx, n, callReset, nil); err != nil {
@@ -100,7 +105,7 @@ func (s *Space) resetHere() {
 	s.base.Store(&base)
 }
 
-// Status describes the space as this node sees it.
+// Status describes the space as this node sees it. Its errors are those of ClusterStats.
 func (s *Space) Status(ctx context.Context) (Status, error) {
 	v := s.view()
 	st := Status{
@@ -287,18 +292,20 @@ func (s *Space) inspect(kind controlKind, payload []byte) ([]byte, error) {
 
 // InspectConfig says how to reach a node for inspection.
 type InspectConfig struct {
-	Cluster  string // default "pagemesh"
-	Secret   string // the space's
-	Insecure bool   // as Config.Insecure
+	Cluster  string // the space's Config.Cluster. Default "pagemesh"
+	Secret   string // the space's Config.Secret. Default empty
+	Insecure bool   // allows an address other than loopback
 }
 
-// Inspector looks at a running space from outside, through one of its nodes. It is for one goroutine.
+// Inspector looks at a running space from outside, through one of its nodes, without being a member. It
+// is for one goroutine, and of no use after an error.
 type Inspector struct {
 	ep   transport.Endpoint
 	conn net.Conn
 }
 
-// Dial connects to the node at addr for inspection.
+// Dial connects to the node at addr, host:port, for inspection. Its errors say what is wrong with cfg or
+// why the node can't be reached or refuses: another cluster, secret or protocol version.
 func Dial(ctx context.Context, addr string, cfg InspectConfig) (*Inspector, error) {
 	full, err := Config{Cluster: cfg.Cluster, Secret: cfg.Secret, Insecure: cfg.Insecure, Seeds: []string{addr}}.withDefaults()
 	if err != nil {
@@ -325,16 +332,16 @@ func (noHandler) Up(transport.Identity, string)                              {}
 func (noHandler) Down(pagetable.NodeID, error)                               {}
 func (noHandler) Stream(_ transport.Purpose, conn net.Conn)                  { conn.Close() }
 
-// Close ends the inspection.
+// Close ends the inspection. The space does not notice.
 func (i *Inspector) Close() error { return errors.Join(i.conn.Close(), i.ep.Close()) }
 
-// Status describes the space as the node sees it.
+// Status returns what Space.Status does at the node. An error of its or that of ctx ends the inspection.
 func (i *Inspector) Status(ctx context.Context) (Status, error) {
 	var st Status
 	return st, i.ask(ctx, controlStatus, nil, &st)
 }
 
-// Pages returns what Space.Pages does.
+// Pages returns what Space.Pages does at the node.
 func (i *Inspector) Pages(ctx context.Context, q PageQuery) ([]PageStats, error) {
 	question, err := marshal(q)
 	if err != nil {
@@ -344,7 +351,7 @@ func (i *Inspector) Pages(ctx context.Context, q PageQuery) ([]PageStats, error)
 	return list, i.ask(ctx, controlPages, question, &list)
 }
 
-// Locks returns what Space.Locks does.
+// Locks returns what Space.Locks does at the node.
 func (i *Inspector) Locks(ctx context.Context) ([]LockStatus, error) {
 	var list []LockStatus
 	return list, i.ask(ctx, controlLocks, nil, &list)

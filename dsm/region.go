@@ -15,25 +15,29 @@ import (
 // Placement says which nodes are the homes of a region's pages, and by which rule. A home orders the
 // accesses to its pages; a page homed where it is used most costs the fewest messages.
 type Placement struct {
-	// Kind is pagetable.Hashed (default) or pagetable.Blocked.
+	// Kind is pagetable.Hashed (default), which spreads neighbouring pages over the homes, or
+	// pagetable.Blocked, which gives each home one run of pages, in the order of Nodes.
 	Kind pagetable.PlacementKind
-	// Nodes are the homes. Default: all members, ascending by id.
+	// Nodes are the homes, members all; one that is named twice homes twice as much. Default: the
+	// members at the time of creation, ascending by id. Members that join later home nothing.
 	Nodes []pagetable.NodeID
 }
 
 // RegionOptions are the properties of a region, fixed when it is created.
 type RegionOptions struct {
-	// Size in bytes, from 1 to 16 TiB. Memory is used only for pages that are touched. 0 opens a
-	// region that exists, whatever its size.
+	// Size in bytes, from 1 to 16 TiB, which all regions share. Memory is used only for pages that are
+	// touched. 0 opens a region that exists, whatever its size and placement.
 	Size uint64
 	// PageSize in bytes, a power of two from 256 to 2 MiB. It is the unit that moves between nodes:
-	// small pages avoid false sharing, large ones amortize the round trip. Default 4096.
+	// small pages avoid false sharing, large ones amortize the round trip. Default 4096, or whatever
+	// the region has if it exists.
 	PageSize int
 	// Placement chooses the homes. Default: hashed over all members.
 	Placement Placement
 }
 
-// Region is a named range of the shared space. Its methods may be called from any goroutine.
+// Region is a named range of the shared space, zeros at first. It lasts as long as the space. Its methods
+// may be called from any goroutine.
 type Region struct {
 	s     *Space
 	meta  atomic.Pointer[pagetable.Region] // replaced when homes move
@@ -42,9 +46,10 @@ type Region struct {
 	shift uint // log2 of the page size
 }
 
-// Region creates the region of that name, or opens it if it exists. Its errors are ErrMismatch if it
-// exists with other options, ErrNotExist if it does not and options.Size is 0, ErrClosed, or that of
-// ctx.
+// Region creates the region of that name, 1 to 128 bytes, or opens it if it exists: all calls with one
+// name, on all nodes, lead to the same memory. Its errors are ErrMismatch if it exists with other
+// options, ErrNotExist if it does not and options.Size is 0, ErrClosed, ErrNodeLost, the cause of ctx,
+// or one that says which option is wrong and what to choose.
 func (s *Space) Region(ctx context.Context, name string, options RegionOptions) (*Region, error) {
 	want := pagetable.Region{
 		Name: name, Size: options.Size, PageSize: options.PageSize,
@@ -103,7 +108,8 @@ func (r *Region) Size() uint64 { return r.meta.Load().Size }
 // PageSize returns the size of its pages in bytes.
 func (r *Region) PageSize() int { return 1 << r.shift }
 
-// Base returns the region's address in the shared space.
+// Base returns the address of the region's first byte in the shared space, the same on all nodes and a
+// multiple of 2 MiB. In an embedded node no memory lies there.
 func (r *Region) Base() pagetable.Addr { return r.meta.Load().Base }
 
 // Home returns the home of the page that holds the byte at off, or 0 if it was lost or off lies

@@ -64,7 +64,8 @@ func (s *Space) view() coherence.View { return s.cur.Load().view }
 
 // Open founds a space, or joins one if cfg names seeds, and returns when the space has cfg.Members
 // members. It fails loudly (ErrJoin) when that can't be had within cfg.JoinTimeout or before ctx ends:
-// a node that can't join never becomes a space of its own.
+// a node that can't join never becomes a space of its own. A cfg that is wrong, or an address that
+// can't be listened on, is an error that says so. Once Open has returned, ctx has no meaning any more.
 func Open(ctx context.Context, cfg Config) (*Space, error) {
 	cfg, err := cfg.withDefaults()
 	if err != nil {
@@ -156,7 +157,7 @@ func (s *Space) awaitView(ctx context.Context, ok func(coherence.View) bool) err
 	}
 }
 
-// Self returns this node's id in the space.
+// Self returns this node's id in the space: 1 for the founder, and none is given out twice.
 func (s *Space) Self() pagetable.NodeID { return s.self }
 
 // Addr returns the address, host:port, at which this node is joined and inspected.
@@ -165,7 +166,7 @@ func (s *Space) Addr() string { return s.ep.Addr() }
 // Rank returns Config.Rank.
 func (s *Space) Rank() int { return s.cfg.Rank }
 
-// Members returns the members of the present view, ascending by node id.
+// Members returns the members as this node knows them now, itself included, ascending by node id.
 func (s *Space) Members() []MemberStatus {
 	var list []MemberStatus
 	for _, m := range s.view().Members {
@@ -214,7 +215,8 @@ func (s *Space) refusal(closed bool) error {
 
 // Close ends this node's membership at once: the others are told, and pages that only this node held
 // are lost to them. It is for programs that are done together; a node that others still need calls
-// Leave. It returns an error if a view is still held.
+// Leave. Whoever waits for a page, a mutex or a barrier here gets ErrClosed. It returns an error if a
+// view is still held, whose memory then stays. A second Close has no effect.
 func (s *Space) Close() error {
 	s.sayGoodbye()
 	return s.shutdown(nil)

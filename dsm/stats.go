@@ -6,13 +6,14 @@ import (
 	"pagemesh/pagetable"
 )
 
-// Counts are the events of page traffic, of a page or of a node. They only grow.
+// Counts are the events of page traffic, of a page or of a node. They only grow, until ResetStats.
+// Accesses that find their page here are not counted, so that they cost nothing more.
 type Counts struct {
-	ReadFaults    uint64 `json:"read_faults"`   // reads that needed a page that was not here
-	WriteFaults   uint64 `json:"write_faults"`  // writes that needed a page that was not here
-	Upgrades      uint64 `json:"upgrades"`      // writes to a page that was here for reading
+	ReadFaults    uint64 `json:"read_faults"`   // reads that had to wait for another node
+	WriteFaults   uint64 `json:"write_faults"`  // writes that had to, of a page that was not here
+	Upgrades      uint64 `json:"upgrades"`      // writes that had to, of a page that was here for reading
 	Invalidations uint64 `json:"invalidations"` // copies given up because another node wrote
-	Moves         uint64 `json:"moves"`         // times the right to write came from another node
+	Moves         uint64 `json:"moves"`         // pages whose bytes came with the right to write them
 	BytesIn       uint64 `json:"bytes_in"`      // page bytes received
 	BytesOut      uint64 `json:"bytes_out"`     // page bytes sent
 	BytesChanged  uint64 `json:"bytes_changed"` // bytes in words that differed when a write right was lost
@@ -22,38 +23,39 @@ type Counts struct {
 // Stall returns the time that faults waited, summed over all of them.
 func (c Counts) Stall() time.Duration { return time.Duration(c.StallNanos) }
 
-// NodeStats are the totals of one node since it was opened.
+// NodeStats are the totals of one node since it was opened or ResetStats.
 type NodeStats struct {
-	Node pagetable.NodeID `json:"node"`
-	Rank int              `json:"rank"`
-	Counts
-	MessagesIn  uint64 `json:"messages_in"`  // packets received from other members
-	MessagesOut uint64 `json:"messages_out"` // packets sent to other members
-	WireIn      uint64 `json:"wire_bytes_in"`
-	WireOut     uint64 `json:"wire_bytes_out"`
+	Node        pagetable.NodeID `json:"node"`
+	Rank        int              `json:"rank"` // Config.Rank
+	Counts                       // over all pages
+	MessagesIn  uint64           `json:"messages_in"`    // packets received from other members
+	MessagesOut uint64           `json:"messages_out"`   // packets sent to other members
+	WireIn      uint64           `json:"wire_bytes_in"`  // bytes of these packets, with their framing
+	WireOut     uint64           `json:"wire_bytes_out"` // bytes of these packets, with their framing
 }
 
-// Span is a half-open range of byte offsets within a page.
+// Span is the bytes [Start, End) of a page. Both are multiples of 8.
 type Span struct {
 	Start int `json:"start"`
 	End   int `json:"end"`
 }
 
-// Writer is what one node has written in a page, as far as its write rights have been taken away.
+// Writer is what one node has changed in a page. A word that was written with the value that it had is
+// not among it.
 type Writer struct {
 	Node  pagetable.NodeID `json:"node"`
 	Words int              `json:"words"` // distinct 8-byte words that it changed
-	Spans []Span           `json:"spans"` // where they lie
+	Spans []Span           `json:"spans"` // where they lie, ascending
 }
 
 // PageStats are the counts of one page, summed over the nodes that answered.
 type PageStats struct {
-	Region string           `json:"region"`
-	Page   uint64           `json:"page"`   // index in the region
-	Offset uint64           `json:"offset"` // of the page's first byte in the region
-	Size   int              `json:"size"`   // bytes
-	Home   pagetable.NodeID `json:"home"`
-	Counts
+	Region  string             `json:"region"`
+	Page    uint64             `json:"page"`   // index in the region, from 0
+	Offset  uint64             `json:"offset"` // of the page's first byte in the region
+	Size    int                `json:"size"`   // of the page, in bytes
+	Home    pagetable.NodeID   `json:"home"`   // 0 if it was lost
+	Counts                     // over all nodes
 	Nodes   []pagetable.NodeID `json:"nodes"`   // that faulted on it
 	Writers []Writer           `json:"writers"` // that changed it
 	Note    string             `json:"note"`    // one sentence on what the counts say
@@ -61,43 +63,43 @@ type PageStats struct {
 
 // MemberStatus is one member as its view describes it.
 type MemberStatus struct {
-	Node        pagetable.NodeID `json:"node"`
-	Addr        string           `json:"addr"`
-	Incarnation uint64           `json:"incarnation"`
-	Rank        int              `json:"rank"`
-	State       string           `json:"state"` // "member", "leaving"
+	Node        pagetable.NodeID `json:"node"`        // from 1, never given out twice
+	Addr        string           `json:"addr"`        // where it is joined and inspected, host:port
+	Incarnation uint64           `json:"incarnation"` // random, drawn when it was opened
+	Rank        int              `json:"rank"`        // its Config.Rank
+	State       string           `json:"state"`       // "member" or "leaving"
 }
 
 // RegionStatus is one region as the view describes it.
 type RegionStatus struct {
 	Name      string             `json:"name"`
-	ID        pagetable.RegionID `json:"id"`
-	Base      pagetable.Addr     `json:"base"`
-	Size      uint64             `json:"size"`
-	PageSize  int                `json:"page_size"`
-	Placement string             `json:"placement"`
+	ID        pagetable.RegionID `json:"id"`        // from 1, in the order of creation
+	Base      pagetable.Addr     `json:"base"`      // of its first byte in the shared space
+	Size      uint64             `json:"size"`      // bytes
+	PageSize  int                `json:"page_size"` // bytes
+	Placement string             `json:"placement"` // its rule and its homes, for people
 }
 
 // Status describes a space as one node sees it.
 type Status struct {
-	Cluster     string           `json:"cluster"`
-	Node        pagetable.NodeID `json:"node"`
-	Addr        string           `json:"addr"`
-	Access      string           `json:"access"` // "embedded"
-	Epoch       uint64           `json:"epoch"`
-	Coordinator pagetable.NodeID `json:"coordinator"`
-	Members     []MemberStatus   `json:"members"`
-	Regions     []RegionStatus   `json:"regions"`
-	Nodes       []NodeStats      `json:"nodes"` // totals of every member that answered
+	Cluster     string           `json:"cluster"`     // Config.Cluster
+	Node        pagetable.NodeID `json:"node"`        // that was asked
+	Addr        string           `json:"addr"`        // its address
+	Access      string           `json:"access"`      // "embedded"
+	Epoch       uint64           `json:"epoch"`       // from 1, grows when a member goes
+	Coordinator pagetable.NodeID `json:"coordinator"` // who orders changes of membership and regions
+	Members     []MemberStatus   `json:"members"`     // ascending by node id
+	Regions     []RegionStatus   `json:"regions"`     // ascending by address
+	Nodes       []NodeStats      `json:"nodes"`       // totals of every member that answered
 }
 
 // LockStatus is one lock or barrier as its home sees it.
 type LockStatus struct {
 	Name     string             `json:"name"`
-	Kind     string             `json:"kind"` // "mutex", "barrier"
-	Home     pagetable.NodeID   `json:"home"`
-	Holder   pagetable.NodeID   `json:"holder"` // 0 if nobody; the node where a mutex is or was last held
-	Waiting  []pagetable.NodeID `json:"waiting"`
+	Kind     string             `json:"kind"`     // "mutex" or "barrier"
+	Home     pagetable.NodeID   `json:"home"`     // the node that keeps its queue or count
+	Holder   pagetable.NodeID   `json:"holder"`   // of a mutex: where it is or was last held; 0 if nowhere
+	Waiting  []pagetable.NodeID `json:"waiting"`  // for a mutex, in their order; at a barrier, arrived
 	Token    uint64             `json:"token"`    // last fencing token the home knows of
 	Parties  int                `json:"parties"`  // of a barrier
 	Arrived  int                `json:"arrived"`  // of a barrier, in the present phase

@@ -13,7 +13,8 @@ import (
 	"pagemesh/transport"
 )
 
-// ErrNotHeld is returned by Mutex.Unlock if the mutex is not locked through this value.
+// ErrNotHeld is returned by Mutex.Unlock if the mutex is not locked through this value: the other values
+// of the same name don't count.
 var ErrNotHeld = errors.New("mutex is not held")
 
 // Mutex is a lock of the space, known by its name at all nodes. Waiting nodes get it first come, first
@@ -26,14 +27,16 @@ type Mutex struct {
 	holder locks.Waiter // of the goroutine that has it; guarded by s.sync.mu
 }
 
-// Mutex returns the mutex of that name, 1 to 128 bytes.
+// Mutex returns the mutex of that name, 1 to 128 bytes. It asks nobody: a mutex comes to be with its
+// first Lock, which also says if the name is wrong. Every call returns a value of its own.
 func (s *Space) Mutex(name string) *Mutex {
 	return &Mutex{s: s, name: name, id: locks.MutexID(name)}
 }
 
 // Lock waits for the mutex until ctx ends. It returns a fencing token: of two acquisitions anywhere in
 // the space the later has the greater token, so that whoever is written to can refuse a holder that
-// was cut off meanwhile.
+// was cut off meanwhile. Its errors are ErrClosed, ErrNodeLost if this node is cut off, or the cause
+// of ctx.
 func (m *Mutex) Lock(ctx context.Context) (token uint64, err error) {
 	if err := m.s.sync.prepare(ctx, locks.CheckName(m.name)); err != nil {
 		return 0, m.failed("lock", err)
@@ -76,7 +79,8 @@ type Barrier struct {
 	parties int
 }
 
-// Barrier returns the barrier of that name, 1 to 128 bytes, for that number of waits a phase.
+// Barrier returns the barrier of that name, 1 to 128 bytes, for that number of waits a phase, from 1. It
+// asks nobody: a barrier comes to be with its first Wait, which also says if name or number are wrong.
 func (s *Space) Barrier(name string, parties int) *Barrier {
 	return &Barrier{s: s, name: name, parties: parties}
 }
@@ -84,7 +88,8 @@ func (s *Space) Barrier(name string, parties int) *Barrier {
 // Wait returns when as many goroutines of the space as the barrier has parties have called it, and the
 // barrier is ready for the next phase. Its errors are ErrNodeLost if a node that took part in the
 // barrier is lost, which breaks the barrier for good, ErrMismatch if others use it with another number
-// of parties, or that of ctx, which takes the arrival back.
+// of parties, ErrClosed, or the cause of ctx, which takes the arrival back. What was written before Wait
+// is seen by all after it.
 func (b *Barrier) Wait(ctx context.Context) error {
 	e := &b.s.sync
 	if err := e.prepare(ctx, errors.Join(locks.CheckName(b.name), locks.CheckParties(b.parties))); err != nil {

@@ -17,7 +17,7 @@ import (
 // goroutines of this node may use the same pages. To hold two views that other nodes may also want
 // both, take them in ascending order of address.
 //
-// A View is for one goroutine at a time.
+// A View is for one goroutine at a time. Its errors are those of the package comment.
 type View struct {
 	r      *Region
 	off, n int64
@@ -25,8 +25,9 @@ type View struct {
 	site   uintptr
 }
 
-// View pins the bytes [off, off+n) for reading or writing. It waits until all of their pages are
-// here, or ctx ends. Writing through a view that was taken for reading is lost or worse.
+// View pins the bytes [off, off+n) for reading (pagetable.ReadAccess) or writing
+// (pagetable.WriteAccess). It waits until all of their pages are here, or ctx ends; if it fails nothing
+// is pinned. Writing through a view that was taken for reading is lost or worse.
 func (r *Region) View(ctx context.Context, off, n int64, a pagetable.Access) (*View, error) {
 	v := &View{r: r, off: off, n: n, access: a, site: callSite()}
 	if err := v.take(ctx); err != nil {
@@ -35,17 +36,18 @@ func (r *Region) View(ctx context.Context, off, n int64, a pagetable.Access) (*V
 	return v, nil
 }
 
-// Bytes returns the bytes of the view. They must not be touched after Release.
+// Bytes returns the n bytes of the view, the memory itself. They must not be touched after Release.
 func (v *View) Bytes() []byte { return v.r.mem.Bytes(uint64(v.off), int(v.n)) }
 
-// TypedView is a View whose bytes are elements of type T.
+// TypedView is a View whose bytes are elements of type T. Get one from ViewOf.
 type TypedView[T any] struct {
 	v View
 	s []T
 }
 
 // ViewOf pins count elements of type T of a region that is an array of them: elements index to
-// index+count. T must hold no Go pointers (ErrPointers), whose targets no other node could reach.
+// index+count, at off = index*size of T. T must hold no Go pointers (ErrPointers), whose targets no other
+// node could reach, and have a size. What a View says holds for it.
 func ViewOf[T any](ctx context.Context, r *Region, index, count int64, a pagetable.Access) (TypedView[T], error) {
 	size := int64(vm.SizeOf[T]())
 	if err := checkType[T](); err != nil {
@@ -63,7 +65,7 @@ func ViewOf[T any](ctx context.Context, r *Region, index, count int64, a pagetab
 	return t, nil
 }
 
-// Slice returns the elements. They must not be touched after Release.
+// Slice returns the elements, nil after Release. They must not be touched after Release.
 func (t *TypedView[T]) Slice() []T { return t.s }
 
 // Release ends the view. A second Release has no effect.

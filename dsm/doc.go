@@ -1,0 +1,137 @@
+// Package dsm is memory that the Go programs of several machines share: regions of one address space,
+// kept consistent page by page, with locks, barriers, and an account of every page that moves.
+//
+// A region behaves as if it were one []byte in one machine, used by goroutines that happen to run in
+// different processes. Each process is a node. A page comes to a node when the node first needs it,
+// stays until another node needs it for itself, and is always the one that was last written.
+//
+// # Memory model
+//
+// Aligned words of up to 8 bytes are atomic: nobody reads half of one. Accesses to pages are
+// sequentially consistent between nodes: there is one order of all of them in which each node's
+// accesses stand as its program made them, and a read returns what the last write before it left.
+// Nodes need no lock to see each other's writes, only to make several accesses one.
+//
+// A view gives no mutual exclusion. It keeps other nodes out for a moment, one writer or any readers a
+// page, but the goroutines of its own node share it like any Go memory, and need a Go mutex, or the
+// space's, between them.
+//
+// Shared memory holds no Go pointers. Another node could not follow them and the garbage collector
+// does not see them, so typed access refuses types that hold any (ErrPointers).
+//
+// # The three ways to a page
+//
+// All offsets and sizes are in bytes from the start of the region, except in ViewOf, which counts
+// elements. A word is 8 bytes in the byte order of the machine, which all nodes must have in common.
+//
+//	ReadAt, WriteAt    copy bytes       what one call reads or writes in one page is one access
+//	Load, Store, Add,  one word         one access; off is a multiple of 8
+//	Swap, CompareAndSwap
+//	View, ViewOf       the page itself  pinned here until Release; each Go statement is an access
+//
+// Calls of the first two ways are atomic with respect to each other, on all nodes, and to views of
+// other nodes. A call that spans pages is one access a page, in no particular order. Within one node,
+// a statement that goes through a view's slice and a call on the same bytes are two goroutines at one
+// variable: if they may meet, and one of them writes, they need a lock.
+//
+// A view holds its pages here. While it is held for writing, no other node gets them; while it is held
+// for reading, none gets them for writing. Using it costs nothing here, and time elsewhere.
+//
+//	           fault                     View, granted
+//	elsewhere ───────▶ here, read or write ───────────▶ pinned
+//	    ▲                    │      ▲                     │
+//	    └─ wanted elsewhere ─┘      └──────── Release ────┘
+//
+// Views that span several pages take them in ascending order, so two wide views never wait for each
+// other in a circle. A program that takes one view while it holds another keeps that promise by taking
+// the one with the lower address first. Prefetch brings pages without holding them.
+//
+// # Waiting
+//
+// Everything that may wait for another node takes a context and ends with its cause. ReadAt and
+// WriteAt take none, as io.ReaderAt and io.WriterAt want it: they, and page accesses with
+// context.Background(), wait at most Config.FaultTimeout and end with ErrTimeout. An access that is
+// served by a page that is here does not look at its context. A call that spans pages and fails may
+// have written some of them.
+//
+// Mutex.Lock and Barrier.Wait have no limit of their own.
+//
+// # Errors
+//
+//	ErrClosed      after Close or Leave, and for whoever was waiting then
+//	ErrNodeLost    what was needed went down with a node, or this node was declared lost
+//	ErrTimeout     no answer within Config.FaultTimeout
+//	ErrRange       bytes, words or elements beyond the region
+//	ErrMisaligned  a word at an offset that is not a multiple of 8
+//	ErrPointers    a type that can't live in shared memory
+//	ErrMismatch    a region or barrier that exists with other options
+//	ErrNotExist    a region that was to be opened and was never created
+//	ErrNotHeld     an Unlock without a Lock
+//	ErrJoin        a node that could not become a member
+//
+// They arrive wrapped with operation, region and offset; test with errors.Is. A misuse that no correct
+// program makes, such as touching a view after Release, is not detected.
+//
+// # When nodes go
+//
+// Leave loses nothing: whatever the node owns and homes moves to the others before it goes, and their
+// work goes on meanwhile. This holds for every node, the first one included, one after the other.
+//
+// A node that crashes, or that closes while others still need it, takes with it the pages of which it
+// had the only copy and the pages whose home it was. The others learn of it at once if its connections
+// break, as they do when a process ends, and within seconds if it falls silent. From then on an access
+// that needs such a page fails with ErrNodeLost and never returns zeros; everything else goes on. A
+// mutex that the node held goes to the next in line (LockStatus says OwnerDied) with a greater token,
+// so that what the token guards can refuse a holder that is only cut off. A barrier that the node took
+// part in is broken for good.
+//
+// One member, at first the founder, orders all changes of membership. If it is lost, the next one goes
+// on if more than half of the members agree. Where fewer are left, pages that are here stay usable and
+// everything that needs another node fails with ErrNodeLost. A network that splits with live nodes on
+// both sides is not survived yet: the side with that member declares the other one lost, and if the
+// other one is the larger it does the same.
+//
+// # Traps
+//
+// A program that computes on every processor starves its node: the Go runtime then looks at the
+// network every 10 ms or so, and other nodes wait that long for a page that is homed or owned here.
+// Leave a processor free (GOMAXPROCS, or fewer workers than processors) where others depend on it.
+//
+// A view that is held across something slow delays every node that wants its pages. After
+// Config.ViewWarning the log names the line that took it.
+//
+// Two variables in one page move together even if no two nodes ever touch the same one. Space.Pages
+// shows such pages with the words that each node writes; smaller pages or padding cure it.
+//
+// Under the race detector memory comes from the Go heap, because the detector does not see mapped
+// memory: sizes are limited there, and races between nodes of one process are reported.
+//
+// # The way of a fault
+//
+// An access that finds its page here, with the right it needs, ends where it began: in access.go,
+// atomic.go or view.go, under the page's lock. Any other is a fault:
+//
+//	access.go    the access becomes a waiter (page.go) of a batch
+//	engine.go    fault puts it to its page and steps the page's coherence.Page; perform does what the
+//	             step says, and sends a Request to the page's home
+//	peers.go     there, Packet decodes it and engine.go's message steps the home's coherence.Page, which
+//	             grants the page, or forwards the request to the node that has it
+//	peers.go     here again, Packet brings the Grant; engine.go installs the bytes, raises the right, and
+//	page.go      wake serves the waiter before anybody can take the page away again
+//
+// What was counted on the way is in traffic.go, what views do to it in watch.go. Who is a member, and
+// which regions exist, is a view of the cluster: order.go makes one, install.go takes it up, join.go,
+// leave.go and takeover.go are the reasons to make one. sync.go is to package locks what engine.go is
+// to package coherence.
+//
+// # What it does not do
+//
+// It does not encrypt, so addresses other than loopback need Config.Insecure. It keeps no second copy
+// of a page for the case of a crash, and none on disk.
+//
+// # Literature
+//
+// Sequential consistency is that of L. Lamport, "How to Make a Multiprocessor Computer That Correctly
+// Executes Multiprocess Programs", IEEE TC 28(9), 1979. The protocol's sources are named in package
+// coherence, those of the locks in package locks.
+package dsm
