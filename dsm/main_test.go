@@ -1,0 +1,19 @@
+package dsm_test
+
+import (
+	"flag"
+	"log/slog"
+	"testing"
+
+	"go.uber.org/goleak"
+)
+
+// TestMain keeps the nodes' log out of the way unless -v asks for it, and fails if a goroutine of any
+// test is left behind.
+func TestMain(m *testing.M) {
+	flag.Parse()
+	if !testing.Verbose() {
+		slog.SetDefault(slog.New(slog.DiscardHandler))
+	}
+	goleak.VerifyTestMain(m)
+}
