@@ -2,8 +2,6 @@ package dsm
 
 import (
 	"context"
-	"fmt"
-	"io"
 	"sync"
 
 	"pagemesh/pagetable"
@@ -16,61 +14,11 @@ const (
 	batchBytes = 1 << 20 // fewer pages if they are large, but at least two
 )
 
-// ReadAt reads len(p) bytes at off. It implements io.ReaderAt: at the end of the region it returns
-// what there is and io.EOF. Bytes of one page are read at one moment, different pages at different
-// ones. It waits up to Config.FaultTimeout for a page.
-func (r *Region) ReadAt(p []byte, off int64) (int, error) {
-	size := int64(r.Size())
-	if off < 0 || off > size {
-		return 0, r.check(off, int64(len(p)))
-	}
-	n := min(int64(len(p)), size-off)
-	if err := r.transfer(unbounded, pagetable.ReadAccess, opRead, span{off, n}, p); err != nil {
-		return 0, fmt.Errorf("read %d bytes at %d of region %q: %w", n, off, r.Name(), err)
-	}
-	if n < int64(len(p)) {
-		return int(n), io.EOF
-	}
-	return int(n), nil
-}
-
-// WriteAt writes p at off. It implements io.WriterAt; nothing is written if p does not fit the region
-// (ErrRange). Bytes of one page are written at one moment, different pages at different ones. It
-// waits up to Config.FaultTimeout for a page.
-func (r *Region) WriteAt(p []byte, off int64) (int, error) {
-	n := int64(len(p))
-	if err := r.check(off, n); err != nil {
-		return 0, err
-	}
-	if err := r.transfer(unbounded, pagetable.WriteAccess, opWrite, span{off, n}, p); err != nil {
-		return 0, fmt.Errorf("write %d bytes at %d of region %q: %w", n, off, r.Name(), err)
-	}
-	return len(p), nil
-}
-
-// Prefetch brings the pages of [off, off+n) to this node with the right that is asked for, many at a
-// time, and returns when the last has come. Another node may take them away again at any moment; a
-// view keeps them.
-func (r *Region) Prefetch(ctx context.Context, off, n int64, a pagetable.Access) error {
-	if err := r.check(off, n); err != nil {
-		return err
-	}
-	if a == pagetable.NoAccess || !a.Valid() {
-		return fmt.Errorf("prefetch with access %v: want read or write", a)
-	}
-	if err := r.transfer(ctx, a, opTouch, span{off, n}, nil); err != nil {
-		return fmt.Errorf("prefetch %d bytes at %d of region %q: %w", n, off, r.Name(), err)
-	}
-	return nil
-}
-
-// span is a range of bytes of a region.
-type span struct{ off, n int64 }
-
 // unbounded is the context of callers without one: Config.FaultTimeout bounds their waits.
 var unbounded = context.Background()
 
-func (r *Region) transfer(ctx context.Context, a pagetable.Access, o op, sp span, buf []byte) error {
+// transfer implements memory.
+func (r *region) transfer(ctx context.Context, a pagetable.Access, o op, sp span, buf []byte) error {
 	if err := r.s.refusal(false); err != nil {
 		return err
 	}
@@ -93,7 +41,7 @@ func (r *Region) transfer(ctx context.Context, a pagetable.Access, o op, sp span
 
 // batch is a set of faults that are under way together.
 type batch struct {
-	r       *Region
+	r       *region
 	group   group
 	waiters []waiter
 }
@@ -102,7 +50,7 @@ var batches = sync.Pool{New: func() any { return &batch{group: group{done: make(
 
 // fill serves pages from the front of sp until a batch of missing ones is under way or sp is empty,
 // and returns that batch, or nil if every page was here.
-func (r *Region) fill(a pagetable.Access, o op, sp *span, buf *[]byte) *batch {
+func (r *region) fill(a pagetable.Access, o op, sp *span, buf *[]byte) *batch {
 	limit := max(2, min(batchPages, batchBytes>>r.shift))
 	var b *batch
 	var w *work
@@ -131,7 +79,7 @@ func (r *Region) fill(a pagetable.Access, o op, sp *span, buf *[]byte) *batch {
 }
 
 // serveHere performs wt at once if the page is here.
-func (r *Region) serveHere(index uint64, wt *waiter) bool {
+func (r *region) serveHere(index uint64, wt *waiter) bool {
 	pg := r.pages.Get(index)
 	if pg == nil {
 		return false
@@ -148,7 +96,7 @@ func (r *Region) serveHere(index uint64, wt *waiter) bool {
 
 // newBatch returns an empty batch. One share of its group is the filler's, so that it can't end
 // before it is full.
-func (r *Region) newBatch(limit int) *batch {
+func (r *region) newBatch(limit int) *batch {
 	b := batches.Get().(*batch)
 	b.r = r
 	b.group.left.Store(1)

@@ -138,7 +138,7 @@ func (t *callTable) answer(from pagetable.NodeID, header, body []byte) error {
 }
 
 // call asks a member and waits for its answer, at most until ctx ends or the member is lost.
-func (s *Space) call(ctx context.Context, to pagetable.NodeID, kind callKind, question []byte) ([]byte, error) {
+func (s *node) call(ctx context.Context, to pagetable.NodeID, kind callKind, question []byte) ([]byte, error) {
 	if to == s.self {
 		return s.answerCall(s.self, kind, question)
 	}
@@ -170,7 +170,7 @@ func callHeader(class byte, id, second uint64) []byte {
 }
 
 // serveCall answers a question. What may have to wait is done in a goroutine of its own.
-func (s *Space) serveCall(p *peer, header, question []byte) error {
+func (s *node) serveCall(p *peer, header, question []byte) error {
 	dec := msgpack.NewDecoder(bytes.NewReader(header))
 	id, err1 := dec.DecodeUint64()
 	kind, err2 := dec.DecodeUint64()
@@ -185,7 +185,7 @@ func (s *Space) serveCall(p *peer, header, question []byte) error {
 	return nil
 }
 
-func (s *Space) sendAnswer(to pagetable.NodeID, id uint64, answer []byte, err error) {
+func (s *node) sendAnswer(to pagetable.NodeID, id uint64, answer []byte, err error) {
 	code := uint64(0)
 	if err != nil {
 		code, answer = errorCode(err)+1, []byte(err.Error())
@@ -195,7 +195,7 @@ func (s *Space) sendAnswer(to pagetable.NodeID, id uint64, answer []byte, err er
 	out.Flush()
 }
 
-func (s *Space) answerCall(from pagetable.NodeID, kind callKind, question []byte) ([]byte, error) {
+func (s *node) answerCall(from pagetable.NodeID, kind callKind, question []byte) ([]byte, error) {
 	switch kind {
 	case callChange:
 		c, err := decodeChange(question)
@@ -206,7 +206,7 @@ func (s *Space) answerCall(from pagetable.NodeID, kind callKind, question []byte
 	case callVote:
 		return s.vote(from, question)
 	case callStats:
-		return marshal(s.Stats())
+		return marshal(s.stats())
 	case callPages:
 		return s.answerPages(question)
 	case callLocks:

@@ -17,7 +17,7 @@ import (
 
 // work is what one goroutine needs to bring events to pages. It reuses its memory.
 type work struct {
-	s     *Space
+	s     *node
 	out   *transport.Outbox
 	codec *coherence.Codec
 	rd    coherence.Ready
@@ -26,24 +26,24 @@ type work struct {
 	local []coherence.Message
 }
 
-func (s *Space) newWork() *work {
+func (s *node) newWork() *work {
 	return &work{s: s, out: transport.NewOutbox(s.ep), codec: coherence.NewCodec()}
 }
 
 // getWork returns a work for a goroutine of the program; putWork flushes it and takes it back.
-func (s *Space) getWork() *work { return s.works.Get().(*work) }
+func (s *node) getWork() *work { return s.works.Get().(*work) }
 
-func (s *Space) putWork(w *work) {
+func (s *node) putWork(w *work) {
 	w.out.Flush()
 	s.works.Put(w)
 }
 
-func newWorkPool(s *Space) sync.Pool {
+func newWorkPool(s *node) sync.Pool {
 	return sync.Pool{New: func() any { return s.newWork() }}
 }
 
 // lockLive locks a page and gives it its protocol state if it is new.
-func (r *Region) lockLive(index uint64) *page {
+func (r *region) lockLive(index uint64) *page {
 	pg := r.pages.Ensure(index)
 	pg.mu.Lock()
 	if !pg.live {
@@ -57,7 +57,7 @@ func (r *Region) lockLive(index uint64) *page {
 }
 
 // fault brings wt to its page. wt has ended, or will end, when the group says so.
-func (w *work) fault(r *Region, index uint64, wt *waiter) {
+func (w *work) fault(r *region, index uint64, wt *waiter) {
 	pg := r.lockLive(index)
 	defer pg.mu.Unlock()
 	wt.pg = pg
@@ -76,7 +76,7 @@ func (w *work) fault(r *Region, index uint64, wt *waiter) {
 }
 
 // message brings a message of another node to its page. body holds the page's bytes if there are any.
-func (w *work) message(r *Region, m coherence.Message, body []byte) {
+func (w *work) message(r *region, m coherence.Message, body []byte) {
 	pg := r.lockLive(m.Page.Index())
 	defer pg.mu.Unlock()
 	if pg.closed {
@@ -87,13 +87,13 @@ func (w *work) message(r *Region, m coherence.Message, body []byte) {
 }
 
 // unpin ends a pin. The caller holds pg.mu.
-func (w *work) unpin(r *Region, pg *page, a pagetable.Access) {
+func (w *work) unpin(r *region, pg *page, a pagetable.Access) {
 	pg.proto.Unpin(a, &w.rd)
 	w.perform(r, pg, coherence.Message{}, nil)
 }
 
 // newEpoch tells a page of a view in which nodes are gone.
-func (w *work) newEpoch(r *Region, pg *page, v coherence.View, gone []pagetable.NodeID) {
+func (w *work) newEpoch(r *region, pg *page, v coherence.View, gone []pagetable.NodeID) {
 	pg.mu.Lock()
 	defer pg.mu.Unlock()
 	if !pg.live || pg.closed || pg.proto.Epoch() >= v.Epoch {
@@ -105,7 +105,7 @@ func (w *work) newEpoch(r *Region, pg *page, v coherence.View, gone []pagetable.
 }
 
 // perform does what w.rd asks for, and then what the node has to tell itself.
-func (w *work) perform(r *Region, pg *page, cause coherence.Message, body []byte) {
+func (w *work) perform(r *region, pg *page, cause coherence.Message, body []byte) {
 	w.effects(r, pg, cause, body)
 	for i := 0; i < len(w.local); i++ {
 		m := w.local[i]
@@ -116,7 +116,7 @@ func (w *work) perform(r *Region, pg *page, cause coherence.Message, body []byte
 }
 
 // effects performs one Ready in the order that coherence/doc.go numbers.
-func (w *work) effects(r *Region, pg *page, cause coherence.Message, body []byte) {
+func (w *work) effects(r *region, pg *page, cause coherence.Message, body []byte) {
 	rd := &w.rd
 	frame := r.frame(pg.proto.ID().Index())
 	pg.install(rd.Install, frame, cause, body)
@@ -131,7 +131,7 @@ func (w *work) effects(r *Region, pg *page, cause coherence.Message, body []byte
 	}
 	if rd.Lost {
 		pg.fail(fmt.Errorf("page %v of region %q: %w: its home or its last copy went down with a node",
-			pg.proto.ID(), r.Name(), ErrNodeLost))
+			pg.proto.ID(), r.name(), ErrNodeLost))
 	}
 	w.noteDelay(r, pg)
 	pg.noteVacant()
@@ -180,7 +180,7 @@ func (w *work) send(pg *page, m *coherence.Message, frame []byte) {
 }
 
 // noteDelay has the watch told when a pin begins to keep another node waiting.
-func (w *work) noteDelay(r *Region, pg *page) {
+func (w *work) noteDelay(r *region, pg *page) {
 	switch {
 	case !pg.proto.Delayed():
 		pg.delayedAt = time.Time{}

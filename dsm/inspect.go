@@ -21,8 +21,8 @@ type PageQuery struct {
 	Top    int    `json:"top"`    // at most that many, the busiest; 0 for all that have traffic
 }
 
-// Stats returns the totals of this node since it was opened or ResetStats, also when it is closed.
-func (s *Space) Stats() NodeStats {
+// stats returns the totals of this node since it was opened or the last reset.
+func (s *node) stats() NodeStats {
 	st := NodeStats{Node: s.self, Rank: s.cfg.Rank}
 	for _, r := range s.cur.Load().regions {
 		for _, pg := range r.pages.All() {
@@ -49,24 +49,19 @@ func (c *Counts) add(o Counts) {
 	c.StallNanos += o.StallNanos
 }
 
-// ClusterStats returns the totals of every member, ascending by node id, without those that go down
-// while they are asked. Its errors are ErrClosed, ErrNodeLost if this node is cut off, or that of ctx.
-func (s *Space) ClusterStats(ctx context.Context) ([]NodeStats, error) {
+// totals returns the stats of every member.
+func (s *node) totals(ctx context.Context) ([]NodeStats, error) {
 	return askAll(ctx, s, callStats, nil, func(one NodeStats, all []NodeStats) []NodeStats { return append(all, one) })
 }
 
-// Locks returns every lock and barrier of the space that was ever used, by name. Its errors are those
-// of ClusterStats.
-func (s *Space) Locks(ctx context.Context) ([]LockStatus, error) {
+func (s *node) locks(ctx context.Context) ([]LockStatus, error) {
 	list, err := askAll(ctx, s, callLocks, nil, func(one, all []LockStatus) []LockStatus { return append(all, one...) })
 	slices.SortFunc(list, func(a, b LockStatus) int { return cmp.Or(cmp.Compare(a.Name, b.Name), cmp.Compare(a.Kind, b.Kind)) })
 	return list, err
 }
 
-// Pages returns the pages that q selects with what all members have counted on them, the busiest
-// first: those that have made programs wait longest. Of pages without traffic it returns only the one
-// that q.Page names, if a member knows it. Its errors are those of ClusterStats.
-func (s *Space) Pages(ctx context.Context, q PageQuery) ([]PageStats, error) {
+// busyPages sums up what all members have counted on the pages that q selects.
+func (s *node) busyPages(ctx context.Context, q PageQuery) ([]PageStats, error) {
 	question, err := marshal(q)
 	if err != nil {
 		return nil, err
@@ -81,10 +76,7 @@ func (s *Space) Pages(ctx context.Context, q PageQuery) ([]PageStats, error) {
 	return merge.busiest(q.Top), nil
 }
 
-// ResetStats makes every member forget what it has counted, footprints included. It disturbs no access;
-// of a fault that is under way the time counts later, without the fault. Its errors are those of
-// ClusterStats; members before the one that failed have forgotten.
-func (s *Space) ResetStats(ctx context.Context) error {
+func (s *node) resetAll(ctx context.Context) error {
 	for _, n := range s.view().Nodes() {
 		if _, err := s.call(ctx, n, callReset, nil); err != nil {
 			return err
@@ -93,7 +85,7 @@ func (s *Space) ResetStats(ctx context.Context) error {
 	return nil
 }
 
-func (s *Space) resetHere() {
+func (s *node) resetHere() {
 	for _, r := range s.cur.Load().regions {
 		for _, pg := range r.pages.All() {
 			pg.mu.Lock()
@@ -105,12 +97,23 @@ func (s *Space) resetHere() {
 	s.base.Store(&base)
 }
 
-// Status describes the space as this node sees it. Its errors are those of ClusterStats.
-func (s *Space) Status(ctx context.Context) (Status, error) {
+func (s *node) members() []MemberStatus {
+	var list []MemberStatus
+	for _, m := range s.view().Members {
+		st := MemberStatus{Node: m.Node, Addr: m.Addr, Incarnation: m.Incarnation, Rank: m.Rank, State: "member"}
+		if m.Successor != 0 {
+			st.State = "leaving"
+		}
+		list = append(list, st)
+	}
+	return list
+}
+
+func (s *node) status(ctx context.Context) (Status, error) {
 	v := s.view()
 	st := Status{
-		Cluster: s.cfg.Cluster, Node: s.self, Addr: s.Addr(), Access: "embedded", Epoch: v.Epoch,
-		Coordinator: v.Coordinator, Members: s.Members(), Regions: []RegionStatus{},
+		Cluster: s.cfg.Cluster, Node: s.self, Addr: s.ep.Addr(), Access: "embedded", Epoch: v.Epoch,
+		Coordinator: v.Coordinator, Members: s.members(), Regions: []RegionStatus{},
 	}
 	for r := range v.Regions.All() {
 		st.Regions = append(st.Regions, RegionStatus{
@@ -119,12 +122,12 @@ func (s *Space) Status(ctx context.Context) (Status, error) {
 		})
 	}
 	var err error
-	st.Nodes, err = s.ClusterStats(ctx)
+	st.Nodes, err = s.totals(ctx)
 	return st, err
 }
 
 // askAll puts a question to every member and folds the answers.
-func askAll[A, R any](ctx context.Context, s *Space, kind callKind, question []byte, fold func(A, []R) []R) ([]R, error) {
+func askAll[A, R any](ctx context.Context, s *node, kind callKind, question []byte, fold func(A, []R) []R) ([]R, error) {
 	all := []R{}
 	for _, n := range s.view().Nodes() {
 		b, err := s.call(ctx, n, kind, question)
@@ -145,14 +148,14 @@ func askAll[A, R any](ctx context.Context, s *Space, kind callKind, question []b
 
 func marshal(v any) ([]byte, error) { return json.Marshal(v) }
 
-func (s *Space) answerPages(question []byte) ([]byte, error) {
+func (s *node) answerPages(question []byte) ([]byte, error) {
 	var q PageQuery
 	if err := json.Unmarshal(question, &q); err != nil {
 		return nil, fmt.Errorf("page query: %w", err)
 	}
 	list := []PageStats{}
 	for _, r := range s.cur.Load().regions {
-		if q.Region == "" || q.Region == r.Name() {
+		if q.Region == "" || q.Region == r.name() {
 			list = r.appendPages(list, q)
 		}
 	}
@@ -160,7 +163,7 @@ func (s *Space) answerPages(question []byte) ([]byte, error) {
 }
 
 // appendPages appends what this node has counted on the region's pages.
-func (r *Region) appendPages(list []PageStats, q PageQuery) []PageStats {
+func (r *region) appendPages(list []PageStats, q PageQuery) []PageStats {
 	for index, pg := range r.pages.All() {
 		if q.Page >= 0 && uint64(q.Page) != index {
 			continue
@@ -178,10 +181,10 @@ func (r *Region) appendPages(list []PageStats, q PageQuery) []PageStats {
 }
 
 // pageStats describes one page; busy reports whether it had any traffic. The caller holds pg.mu.
-func (r *Region) pageStats(index uint64, pg *page) (st PageStats, busy bool) {
+func (r *region) pageStats(index uint64, pg *page) (st PageStats, busy bool) {
 	t := &pg.traffic
 	st = PageStats{
-		Region: r.Name(), Page: index, Offset: index << r.shift, Size: r.PageSize(), Home: pg.proto.Home(),
+		Region: r.name(), Page: index, Offset: index << r.shift, Size: r.pageSize(), Home: pg.proto.Home(),
 		Counts: t.Counts, Nodes: []pagetable.NodeID{}, Writers: []Writer{},
 	}
 	if t.ReadFaults+t.WriteFaults+t.Upgrades > 0 {
@@ -236,7 +239,7 @@ func (m mergedPages) busiest(top int) []PageStats {
 }
 
 // serveControl answers requests from outside the membership: a node that joins, or an Inspector.
-func (s *Space) serveControl(conn net.Conn) {
+func (s *node) serveControl(conn net.Conn) {
 	for {
 		if conn.SetDeadline(time.Now().Add(controlDeadline)) != nil {
 			return
@@ -251,7 +254,7 @@ func (s *Space) serveControl(conn net.Conn) {
 			}
 			return
 		}
-		answer, err := s.inspect(kind, payload)
+		answer, err := s.inspect(context.Background(), kind, payload)
 		if err != nil {
 			_ = writeControl(conn, controlRefused, []byte(err.Error())) // the next read fails if this did
 			continue
@@ -260,34 +263,41 @@ func (s *Space) serveControl(conn net.Conn) {
 	}
 }
 
-func (s *Space) inspect(kind controlKind, payload []byte) ([]byte, error) {
-	ctx, cancel := context.WithTimeout(context.Background(), controlDeadline/2)
+// inspect implements backend.
+func (s *node) inspect(ctx context.Context, kind controlKind, question []byte) ([]byte, error) {
+	if err := s.refusal(false); err != nil {
+		return nil, err
+	}
+	ctx, cancel := context.WithTimeout(ctx, controlDeadline/2)
 	defer cancel()
 	switch kind {
+	case controlMembers:
+		return marshal(s.members())
+	case controlStats:
+		return marshal(s.stats())
 	case controlStatus:
-		st, err := s.Status(ctx)
-		if err != nil {
-			return nil, err
-		}
-		return marshal(st)
+		return answered(s.status(ctx))
+	case controlTotals:
+		return answered(s.totals(ctx))
+	case controlLocks:
+		return answered(s.locks(ctx))
+	case controlReset:
+		return answered(struct{}{}, s.resetAll(ctx))
 	case controlPages:
 		var q PageQuery
-		if err := json.Unmarshal(payload, &q); err != nil {
-			return nil, err
+		if err := json.Unmarshal(question, &q); err != nil {
+			return nil, fmt.Errorf("page query: %w", err)
 		}
-		list, err := s.Pages(ctx, q)
-		if err != nil {
-			return nil, err
-		}
-		return marshal(list)
-	case controlLocks:
-		list, err := s.Locks(ctx)
-		if err != nil {
-			return nil, err
-		}
-		return marshal(list)
+		return answered(s.busyPages(ctx, q))
 	}
 	return nil, fmt.Errorf("request %q is unknown", kind)
+}
+
+func answered[A any](a A, err error) ([]byte, error) {
+	if err != nil {
+		return nil, err
+	}
+	return marshal(a)
 }
 
 // InspectConfig says how to reach a node for inspection.
@@ -337,41 +347,35 @@ func (i *Inspector) Close() error { return errors.Join(i.conn.Close(), i.ep.Clos
 
 // Status returns what Space.Status does at the node. An error of its or that of ctx ends the inspection.
 func (i *Inspector) Status(ctx context.Context) (Status, error) {
-	var st Status
-	return st, i.ask(ctx, controlStatus, nil, &st)
+	return ask[Status](ctx, i, controlStatus, nil)
 }
 
 // Pages returns what Space.Pages does at the node.
 func (i *Inspector) Pages(ctx context.Context, q PageQuery) ([]PageStats, error) {
-	question, err := marshal(q)
-	if err != nil {
-		return nil, err
-	}
-	var list []PageStats
-	return list, i.ask(ctx, controlPages, question, &list)
+	return ask[[]PageStats](ctx, i, controlPages, q)
 }
 
 // Locks returns what Space.Locks does at the node.
 func (i *Inspector) Locks(ctx context.Context) ([]LockStatus, error) {
-	var list []LockStatus
-	return list, i.ask(ctx, controlLocks, nil, &list)
+	return ask[[]LockStatus](ctx, i, controlLocks, nil)
 }
 
-func (i *Inspector) ask(ctx context.Context, kind controlKind, question []byte, into any) error {
+// inspect implements inspector.
+func (i *Inspector) inspect(ctx context.Context, kind controlKind, question []byte) ([]byte, error) {
 	if err := i.conn.SetDeadline(time.Now().Add(controlDeadline)); err != nil {
-		return err
+		return nil, err
 	}
 	stop := context.AfterFunc(ctx, func() { i.conn.Close() })
 	defer stop()
 	if err := writeControl(i.conn, kind, question); err != nil {
-		return err
+		return nil, err
 	}
 	kind, answer, err := readControl(i.conn)
 	switch {
 	case err != nil:
-		return fmt.Errorf("the node did not answer: %w", err)
+		return nil, fmt.Errorf("the node did not answer: %w", err)
 	case kind == controlRefused:
-		return errors.New(string(answer))
+		return nil, errors.New(string(answer))
 	}
-	return json.Unmarshal(answer, into)
+	return answer, nil
 }

@@ -11,7 +11,7 @@ import (
 
 // learn installs a view that the coordinator has sent, unless a later one is here or this node has
 // voted for a coordinator that will replace the sender.
-func (s *Space) learn(body []byte) error {
+func (s *node) learn(body []byte) error {
 	v, err := coherence.DecodeView(body)
 	if err != nil {
 		return err
@@ -27,7 +27,7 @@ func (s *Space) learn(body []byte) error {
 
 // install makes v the present view if it is later. Pages and locks learn of a new epoch, then what
 // was held for the view is handled.
-func (s *Space) install(v coherence.View) {
+func (s *node) install(v coherence.View) {
 	s.viewMu.Lock()
 	defer s.viewMu.Unlock()
 	old := s.cur.Load()
@@ -68,7 +68,7 @@ func missing(old *state, v coherence.View) []pagetable.NodeID {
 	return slices.DeleteFunc(old.view.Nodes(), v.Has)
 }
 
-func (s *Space) dropPeer(n pagetable.NodeID) {
+func (s *node) dropPeer(n pagetable.NodeID) {
 	p := s.peers.get(n)
 	if p == nil {
 		return
@@ -81,8 +81,8 @@ func (s *Space) dropPeer(n pagetable.NodeID) {
 
 // build makes the state for v: memory is set aside for regions that are new, others learn where their
 // homes are.
-func (s *Space) build(old *state, v coherence.View) *state {
-	next := &state{view: v, regions: map[pagetable.RegionID]*Region{}, replaced: make(chan struct{})}
+func (s *node) build(old *state, v coherence.View) *state {
+	next := &state{view: v, regions: map[pagetable.RegionID]*region{}, replaced: make(chan struct{})}
 	if old != nil {
 		maps.Copy(next.regions, old.regions)
 	}
@@ -91,7 +91,7 @@ func (s *Space) build(old *state, v coherence.View) *state {
 			r.meta.Store(&meta)
 			continue
 		}
-		r, err := s.newRegion(meta)
+		r, err := s.setAside(meta)
 		if err != nil {
 			s.log.Error("no memory for a region: its pages can't be used or homed here", "region", meta.Name, "error", err)
 			continue
@@ -102,7 +102,7 @@ func (s *Space) build(old *state, v coherence.View) *state {
 }
 
 // tellPages brings a new epoch to every page that this node knows.
-func (s *Space) tellPages(st *state, gone []pagetable.NodeID) {
+func (s *node) tellPages(st *state, gone []pagetable.NodeID) {
 	w := s.getWork()
 	defer s.putWork(w)
 	for _, r := range st.regions {
@@ -113,7 +113,7 @@ func (s *Space) tellPages(st *state, gone []pagetable.NodeID) {
 }
 
 // expelled closes a space whose other members go on without this node.
-func (s *Space) expelled() {
+func (s *node) expelled() {
 	if s.leaving.Load() {
 		return
 	}

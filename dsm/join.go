@@ -33,9 +33,13 @@ const (
 	controlJoined   controlKind = 'd' // the view with the node in it is ordered
 	controlElse     controlKind = 'e' // payload: address of the coordinator
 	controlRefused  controlKind = 'x' // payload: why
-	controlStatus   controlKind = 's' // asks for Status as JSON
+	controlStatus   controlKind = 's' // asks for Status as JSON, here and below
 	controlPages    controlKind = 'p' // payload: PageQuery as JSON; asks for []PageStats
 	controlLocks    controlKind = 'l' // asks for []LockStatus
+	controlMembers  controlKind = 'm' // asks for []MemberStatus
+	controlStats    controlKind = 'n' // asks for the node's own NodeStats
+	controlTotals   controlKind = 't' // asks for the NodeStats of all members
+	controlReset    controlKind = 'z' // has all members forget what they counted
 	controlAnswer   controlKind = 'a' // payload: what was asked for
 	maxControl                  = transport.MaxBody
 	controlDeadline             = 10 * time.Second
@@ -67,7 +71,7 @@ func readControl(r io.Reader) (controlKind, []byte, error) {
 
 // join becomes a member through one of the seeds. It goes on trying until ctx ends, since the seed may
 // be starting up too, except if a seed refuses it.
-func (s *Space) join(ctx context.Context) error {
+func (s *node) join(ctx context.Context) error {
 	for {
 		var errs []error
 		for _, seed := range s.cfg.Seeds {
@@ -91,7 +95,7 @@ func (s *Space) join(ctx context.Context) error {
 // errTurnedAway says that the space does not want this node; trying again can't help.
 var errTurnedAway = errors.New("turned away")
 
-func (s *Space) joinThrough(ctx context.Context, addr string) error {
+func (s *node) joinThrough(ctx context.Context, addr string) error {
 	for range maxRedirects {
 		next, err := s.askToJoin(ctx, addr)
 		if err != nil || next == "" {
@@ -103,7 +107,7 @@ func (s *Space) joinThrough(ctx context.Context, addr string) error {
 }
 
 // askToJoin talks to one node. It returns the address to ask instead, if that is the answer.
-func (s *Space) askToJoin(ctx context.Context, addr string) (instead string, err error) {
+func (s *node) askToJoin(ctx context.Context, addr string) (instead string, err error) {
 	conn, err := s.ep.Dial(ctx, addr, transport.PurposeControl)
 	if err != nil {
 		return "", err
@@ -131,7 +135,7 @@ func (s *Space) askToJoin(ctx context.Context, addr string) (instead string, err
 }
 
 // welcomed connects to every member and waits for the view that has this node in it.
-func (s *Space) welcomed(ctx context.Context, conn net.Conn, payload []byte) error {
+func (s *node) welcomed(ctx context.Context, conn net.Conn, payload []byte) error {
 	if len(payload) < 4 {
 		return errors.New("short welcome")
 	}
@@ -161,7 +165,7 @@ func (s *Space) welcomed(ctx context.Context, conn net.Conn, payload []byte) err
 }
 
 // admit lets a node in, at the coordinator.
-func (s *Space) admit(conn net.Conn, payload []byte) error {
+func (s *node) admit(conn net.Conn, payload []byte) error {
 	m, err := coherence.DecodeMember(payload)
 	if err != nil {
 		return err
@@ -198,7 +202,7 @@ func (s *Space) admit(conn net.Conn, payload []byte) error {
 }
 
 // seat orders the view with the new member.
-func (s *Space) seat(conn net.Conn, m coherence.Member) error {
+func (s *node) seat(conn net.Conn, m coherence.Member) error {
 	s.orderMu.Lock()
 	defer s.orderMu.Unlock()
 	v := s.view()
@@ -212,7 +216,7 @@ func (s *Space) seat(conn net.Conn, m coherence.Member) error {
 }
 
 // startGossip joins the membership library's group, whose only use is to notice silent members.
-func (s *Space) startGossip() error {
+func (s *node) startGossip() error {
 	w := &silenceWatch{s: s, back: map[pagetable.NodeID]chan struct{}{}}
 	g, err := membership.Start(membership.Config{
 		Name: gossipName(s.self), Endpoint: s.ep, Logger: s.log, OnDead: w.dead, OnAlive: w.alive,
@@ -243,7 +247,7 @@ func nodeOfGossip(name string) (pagetable.NodeID, bool) {
 
 // silenceWatch remembers which members the membership library has given up.
 type silenceWatch struct {
-	s    *Space
+	s    *node
 	mu   sync.Mutex
 	back map[pagetable.NodeID]chan struct{} // closed when the member is heard of again
 }

@@ -10,21 +10,20 @@ import (
 	"pagemesh/pagetable"
 )
 
-// Leave ends this node's membership without loss: everything it owns and homes moves to the others
-// first, while their work goes on. Views must be released and mutexes unlocked before. If ctx ends or
-// the node that takes over is lost meanwhile, the space is closed as by Close and the error says so.
-func (s *Space) Leave(ctx context.Context) error {
+// leave implements backend.
+func (s *node) leave(ctx context.Context) error {
 	if err := s.refusal(false); err != nil {
 		return err
 	}
-	if err := s.leave(ctx); err != nil {
-		return errors.Join(fmt.Errorf("leave: %w", err), s.Close())
+	if err := s.depart(ctx); err != nil {
+		return errors.Join(fmt.Errorf("leave: %w", err), s.close())
 	}
 	s.sayGoodbye()
 	return s.shutdown(nil)
 }
 
-func (s *Space) leave(ctx context.Context) error {
+// depart hands everything over and has the others go on without this node.
+func (s *node) depart(ctx context.Context) error {
 	if len(s.view().Members) == 1 {
 		return nil // there is nobody to leave anything to
 	}
@@ -42,7 +41,7 @@ func (s *Space) leave(ctx context.Context) error {
 	for _, r := range s.cur.Load().regions {
 		for index, pg := range r.pages.All() {
 			if err := r.awaitVacant(ctx, index, pg, me.Successor); err != nil {
-				return fmt.Errorf("page %d of region %q: %w", index, r.Name(), err)
+				return fmt.Errorf("page %d of region %q: %w", index, r.name(), err)
 			}
 		}
 	}
@@ -51,7 +50,7 @@ func (s *Space) leave(ctx context.Context) error {
 }
 
 // startLeave waits for its turn: one member leaves at a time.
-func (s *Space) startLeave(ctx context.Context) error {
+func (s *node) startLeave(ctx context.Context) error {
 	for {
 		_, err := s.propose(ctx, nodeChange(changeLeave, s.self))
 		if !errors.Is(err, coherence.ErrLeaveBusy) {
@@ -68,7 +67,7 @@ func (s *Space) startLeave(ctx context.Context) error {
 // vacate starts to give a page away: to the successor if this node is its home, else to its home. It
 // returns a channel that is closed when the page has arrived there, or nil if the page must come here
 // before it can be handed over.
-func (r *Region) vacate(pg *page, successor pagetable.NodeID) <-chan struct{} {
+func (r *region) vacate(pg *page, successor pagetable.NodeID) <-chan struct{} {
 	w := r.s.getWork()
 	defer r.s.putWork(w)
 	pg.mu.Lock()
@@ -91,7 +90,7 @@ func (r *Region) vacate(pg *page, successor pagetable.NodeID) <-chan struct{} {
 
 // awaitVacant returns when the page has left. A home first takes its page for writing, behind the
 // requests that were under way when it began to leave.
-func (r *Region) awaitVacant(ctx context.Context, index uint64, pg *page, successor pagetable.NodeID) error {
+func (r *region) awaitVacant(ctx context.Context, index uint64, pg *page, successor pagetable.NodeID) error {
 	for {
 		if gone := r.vacate(pg, successor); gone != nil {
 			return r.s.awaitSuccessor(ctx, gone)
@@ -110,7 +109,7 @@ var closedChannel = func() <-chan struct{} {
 }()
 
 // awaitSuccessor returns when ch is closed, with an error if the successor is lost before.
-func (s *Space) awaitSuccessor(ctx context.Context, ch <-chan struct{}) error {
+func (s *node) awaitSuccessor(ctx context.Context, ch <-chan struct{}) error {
 	for {
 		st := s.cur.Load()
 		if me, ok := st.view.Member(s.self); !ok || me.Successor == 0 {

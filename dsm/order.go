@@ -56,7 +56,7 @@ func (c change) node() (pagetable.NodeID, error) {
 
 // propose has the coordinator order a change and returns its answer once this node has the resulting
 // view. If the coordinator is lost it tries again with the next one until ctx ends.
-func (s *Space) propose(ctx context.Context, c change) ([]byte, error) {
+func (s *node) propose(ctx context.Context, c change) ([]byte, error) {
 	for {
 		if err := s.refusal(false); err != nil {
 			return nil, err
@@ -81,7 +81,7 @@ const retryPause = 50 * time.Millisecond
 
 // order applies a change at the coordinator and sends the view to every member of the old and the new
 // view before it returns, so that a member has the view before it has the answer.
-func (s *Space) order(c change) ([]byte, error) {
+func (s *node) order(c change) ([]byte, error) {
 	s.orderMu.Lock()
 	defer s.orderMu.Unlock()
 	v := s.view()
@@ -142,7 +142,7 @@ func regionError(err error) error {
 }
 
 // publish installs a view here and sends it to everybody concerned. The caller holds orderMu.
-func (s *Space) publish(old, next coherence.View) {
+func (s *node) publish(old, next coherence.View) {
 	body := coherence.EncodeView(next)
 	out := transport.NewOutbox(s.ep)
 	for _, v := range []coherence.View{old, next} {

@@ -78,20 +78,20 @@ func (ps *peerSet) add(p *peer) {
 }
 
 // handler is the Space as the transport sees it.
-type handler Space
+type handler node
 
 var _ transport.Handler = (*handler)(nil)
 
 // Up implements transport.Handler.
 func (h *handler) Up(id transport.Identity, _ string) {
-	s := (*Space)(h)
+	s := (*node)(h)
 	s.peers.add(&peer{node: id.Node, work: s.newWork()})
 }
 
 // Down implements transport.Handler. A connection that ends while its node is a member means that the
 // node is lost: what was under way between the two can't be made up for.
 func (h *handler) Down(n pagetable.NodeID, err error) {
-	s := (*Space)(h)
+	s := (*node)(h)
 	p := s.peers.get(n)
 	p.down.Store(true)
 	s.calls.failPeer(n)
@@ -105,7 +105,7 @@ func (h *handler) Down(n pagetable.NodeID, err error) {
 
 // Stream implements transport.Handler.
 func (h *handler) Stream(purpose transport.Purpose, conn net.Conn) {
-	s := (*Space)(h)
+	s := (*node)(h)
 	if g := s.gossip.Load(); g != nil && purpose == transport.PurposeGossip {
 		g.HandleStream(conn)
 		return
@@ -118,7 +118,7 @@ func (h *handler) Stream(purpose transport.Purpose, conn net.Conn) {
 
 // Packet implements transport.Handler.
 func (h *handler) Packet(out *transport.Outbox, from pagetable.NodeID, header, body []byte) {
-	s := (*Space)(h)
+	s := (*node)(h)
 	p := s.peers.get(from)
 	var err error
 	if len(header) > 0 && header[0] == classView {
@@ -137,13 +137,13 @@ func (h *handler) Packet(out *transport.Outbox, from pagetable.NodeID, header, b
 }
 
 // refusePeer ends the connection to a peer that has sent what no node of this version sends.
-func (s *Space) refusePeer(n pagetable.NodeID, err error) {
+func (s *node) refusePeer(n pagetable.NodeID, err error) {
 	s.log.Error("packet refused, connection ends", "peer", n, "error", err)
 	s.running.Go(func() { s.ep.Disconnect(n) })
 }
 
 // packet handles or holds one packet. The caller holds p.mu.
-func (s *Space) packet(p *peer, header, body []byte) error {
+func (s *node) packet(p *peer, header, body []byte) error {
 	if len(header) == 0 {
 		return fmt.Errorf("empty header")
 	}
@@ -174,7 +174,7 @@ func (s *Space) packet(p *peer, header, body []byte) error {
 
 // protocol handles a packet whose order matters, or returns false if it has to wait for the view that
 // its sender has.
-func (s *Space) protocol(p *peer, header, body []byte) (done bool, err error) {
+func (s *node) protocol(p *peer, header, body []byte) (done bool, err error) {
 	if header[0] == classLock {
 		return s.sync.packet(p, header[1:])
 	}
@@ -199,10 +199,10 @@ func (s *Space) protocol(p *peer, header, body []byte) (done bool, err error) {
 }
 
 // admits checks what of a message only the region can tell.
-func (r *Region) admits(m coherence.Message, body []byte) error {
+func (r *region) admits(m coherence.Message, body []byte) error {
 	want := 0
 	if m.Content == coherence.Bytes {
-		want = r.PageSize()
+		want = r.pageSize()
 	}
 	switch {
 	case m.Page.Index() >= r.meta.Load().Pages():
@@ -222,7 +222,7 @@ func (p *peer) hold(header, body []byte) error {
 }
 
 // release handles what was held, as far as the present view allows.
-func (s *Space) release(p *peer) {
+func (s *node) release(p *peer) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.work.out = transport.NewOutbox(s.ep)

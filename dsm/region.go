@@ -2,14 +2,11 @@ package dsm
 
 import (
 	"context"
-	"errors"
 	"fmt"
+	"io"
 	"math/bits"
-	"sync/atomic"
 
-	"pagemesh/coherence"
 	"pagemesh/pagetable"
-	"pagemesh/pagetable/vm"
 )
 
 // Placement says which nodes are the homes of a region's pages, and by which rule. A home orders the
@@ -39,110 +36,110 @@ type RegionOptions struct {
 // Region is a named range of the shared space, zeros at first. It lasts as long as the space. Its methods
 // may be called from any goroutine.
 type Region struct {
-	s     *Space
-	meta  atomic.Pointer[pagetable.Region] // replaced when homes move
-	mem   *vm.Memory
-	pages *pagetable.Table[page]
+	m     memory
+	name  string
+	base  pagetable.Addr
+	size  uint64
 	shift uint // log2 of the page size
 }
 
-// Region creates the region of that name, 1 to 128 bytes, or opens it if it exists: all calls with one
-// name, on all nodes, lead to the same memory. Its errors are ErrMismatch if it exists with other
-// options, ErrNotExist if it does not and options.Size is 0, ErrClosed, ErrNodeLost, the cause of ctx,
-// or one that says which option is wrong and what to choose.
-func (s *Space) Region(ctx context.Context, name string, options RegionOptions) (*Region, error) {
-	want := pagetable.Region{
-		Name: name, Size: options.Size, PageSize: options.PageSize,
-		Placement: pagetable.Placement{Kind: options.Placement.Kind, Nodes: options.Placement.Nodes},
-	}
-	if options.PageSize < 0 || options.PageSize > pagetable.MaxPageSize {
-		return nil, fmt.Errorf("region %q: page size %d: choose a power of two from %d to %d", name,
-			options.PageSize, pagetable.MinPageSize, pagetable.MaxPageSize)
-	}
-	if len(name) > pagetable.MaxNameLen || options.Size > pagetable.MaxRegionSize {
-		want.PageSize = pagetable.DefaultPageSize
-		return nil, want.Validate()
-	}
-	answer, err := s.propose(ctx, change{kind: changeRegion, payload: coherence.EncodeRegion(want)})
-	if err != nil {
-		return nil, err
-	}
-	got, err := coherence.DecodeRegion(answer)
-	if err != nil {
-		return nil, err
-	}
-	return s.openRegion(got)
+// memory is how a Region's bytes are reached: through the node in this process, or by mapping those of
+// a node in another. Offsets lie in the region; what is asked for has been checked.
+type memory interface {
+	// transfer performs o on every page of sp with the right a, moving bytes between them and buf.
+	transfer(ctx context.Context, a pagetable.Access, o op, sp span, buf []byte) error
+	// word performs an operation on the word at off and returns its result.
+	word(ctx context.Context, off int64, o wordOp) (v uint64, ok bool, err error)
+	// pin brings the pages of h here and keeps them until unpin; the bytes are those of h.span.
+	pin(ctx context.Context, h hold) ([]byte, error)
+	unpin(h hold)
+	// home returns the home of a page, 0 if it was lost.
+	home(index uint64) pagetable.NodeID
 }
 
-func (s *Space) openRegion(meta pagetable.Region) (*Region, error) {
-	r := s.cur.Load().regions[meta.ID]
-	if r == nil {
-		return nil, fmt.Errorf("region %q: no memory was set aside for it on this node", meta.Name)
-	}
-	return r, nil
-}
+// span is a range of bytes of a region.
+type span struct{ off, n int64 }
 
-// newRegion sets aside address space, not memory.
-func (s *Space) newRegion(meta pagetable.Region) (*Region, error) {
-	mem, err := vm.Reserve(meta.Pages() * uint64(meta.PageSize))
-	if err != nil {
-		return nil, err
+func newRegion(m memory, meta pagetable.Region) *Region {
+	return &Region{
+		m: m, name: meta.Name, base: meta.Base, size: meta.Size, shift: uint(bits.TrailingZeros(uint(meta.PageSize))),
 	}
-	r := &Region{
-		s: s, mem: mem, pages: pagetable.NewTable[page](meta.Pages()),
-		shift: uint(bits.TrailingZeros(uint(meta.PageSize))),
-	}
-	r.meta.Store(&meta)
-	return r, nil
 }
-
-// frame returns the local memory of a page.
-func (r *Region) frame(index uint64) []byte { return r.mem.Bytes(index<<r.shift, 1<<r.shift) }
 
 // Name returns the region's name.
-func (r *Region) Name() string { return r.meta.Load().Name }
+func (r *Region) Name() string { return r.name }
 
 // Size returns the region's size in bytes.
-func (r *Region) Size() uint64 { return r.meta.Load().Size }
+func (r *Region) Size() uint64 { return r.size }
 
 // PageSize returns the size of its pages in bytes.
 func (r *Region) PageSize() int { return 1 << r.shift }
 
 // Base returns the address of the region's first byte in the shared space, the same on all nodes and a
 // multiple of 2 MiB. In an embedded node no memory lies there.
-func (r *Region) Base() pagetable.Addr { return r.meta.Load().Base }
+func (r *Region) Base() pagetable.Addr { return r.base }
 
 // Home returns the home of the page that holds the byte at off, or 0 if it was lost or off lies
 // outside the region.
 func (r *Region) Home(off int64) pagetable.NodeID {
-	meta := r.meta.Load()
-	if off < 0 || uint64(off) >= meta.Size {
+	if off < 0 || uint64(off) >= r.size {
 		return 0
 	}
-	return r.s.view().Home(*meta, uint64(off)>>r.shift)
+	return r.m.home(uint64(off) >> r.shift)
 }
 
 // check returns an error unless [off, off+n) lies in the region.
 func (r *Region) check(off, n int64) error {
-	size := r.Size()
-	if off < 0 || n < 0 || uint64(off) > size || uint64(n) > size-uint64(off) {
-		return fmt.Errorf("bytes [%d, %d+%d) of region %q, which has %d: %w", off, off, n, r.Name(), size, ErrRange)
+	if off < 0 || n < 0 || uint64(off) > r.size || uint64(n) > r.size-uint64(off) {
+		return fmt.Errorf("bytes [%d, %d+%d) of region %q, which has %d: %w", off, off, n, r.name, r.size, ErrRange)
 	}
 	return nil
 }
 
-// close gives the memory back unless a view still points into it.
-func (r *Region) close() error {
-	pinned := false
-	for _, pg := range r.pages.All() {
-		pg.mu.Lock()
-		pg.closed = true
-		pg.fail(ErrClosed)
-		pinned = pinned || len(pg.pins) > 0
-		pg.mu.Unlock()
+// ReadAt reads len(p) bytes at off. It implements io.ReaderAt: at the end of the region it returns
+// what there is and io.EOF. Bytes of one page are read at one moment, different pages at different
+// ones. It waits up to Config.FaultTimeout for a page.
+func (r *Region) ReadAt(p []byte, off int64) (int, error) {
+	size := int64(r.size)
+	if off < 0 || off > size {
+		return 0, r.check(off, int64(len(p)))
 	}
-	if pinned {
-		return errors.New("views of region " + r.Name() + " are still held: its memory stays")
+	n := min(int64(len(p)), size-off)
+	if err := r.m.transfer(unbounded, pagetable.ReadAccess, opRead, span{off, n}, p); err != nil {
+		return 0, fmt.Errorf("read %d bytes at %d of region %q: %w", n, off, r.name, err)
 	}
-	return r.mem.Close()
+	if n < int64(len(p)) {
+		return int(n), io.EOF
+	}
+	return int(n), nil
+}
+
+// WriteAt writes p at off. It implements io.WriterAt; nothing is written if p does not fit the region
+// (ErrRange). Bytes of one page are written at one moment, different pages at different ones. It
+// waits up to Config.FaultTimeout for a page.
+func (r *Region) WriteAt(p []byte, off int64) (int, error) {
+	n := int64(len(p))
+	if err := r.check(off, n); err != nil {
+		return 0, err
+	}
+	if err := r.m.transfer(unbounded, pagetable.WriteAccess, opWrite, span{off, n}, p); err != nil {
+		return 0, fmt.Errorf("write %d bytes at %d of region %q: %w", n, off, r.name, err)
+	}
+	return len(p), nil
+}
+
+// Prefetch brings the pages of [off, off+n) to this node with the right that is asked for, many at a
+// time, and returns when the last has come. Another node may take them away again at any moment; a
+// view keeps them.
+func (r *Region) Prefetch(ctx context.Context, off, n int64, a pagetable.Access) error {
+	if err := r.check(off, n); err != nil {
+		return err
+	}
+	if a == pagetable.NoAccess || !a.Valid() {
+		return fmt.Errorf("prefetch with access %v: want read or write", a)
+	}
+	if err := r.m.transfer(ctx, a, opTouch, span{off, n}, nil); err != nil {
+		return fmt.Errorf("prefetch %d bytes at %d of region %q: %w", n, off, r.name, err)
+	}
+	return nil
 }

@@ -2,65 +2,37 @@ package dsm
 
 import (
 	"context"
-	"crypto/rand"
-	"encoding/binary"
-	"errors"
-	"fmt"
-	"log/slog"
-	"sync"
-	"sync/atomic"
+	"encoding/json"
 
-	"pagemesh/coherence"
 	"pagemesh/pagetable"
-	"pagemesh/transport"
-	"pagemesh/transport/membership"
 )
 
 // Space is this node's membership in a shared space. Its methods may be called from any goroutine.
-type Space struct {
-	cfg         Config
-	log         *slog.Logger
-	ep          transport.Endpoint
-	gossip      atomic.Pointer[membership.Membership]
-	self        pagetable.NodeID
-	incarnation uint64
+type Space struct{ b backend }
 
-	// cur is the present view with what this node has built on it. viewMu orders its replacement.
-	cur    atomic.Pointer[state]
-	viewMu sync.Mutex
-	// orderMu orders view changes at the coordinator, joinMu the joining of nodes there.
-	orderMu, joinMu sync.Mutex
-	// promised is the highest term this node has voted for; viewMu guards it.
-	promised uint64
-
-	peers peerSet
-	calls callTable
-	sync  syncEngine
-	works sync.Pool
-
-	delays delays
-	// leaving: requests of others for pages homed here are dropped, they repeat them elsewhere.
-	leaving atomic.Bool
-	// isolated: too many members are gone to agree on a view. Faults fail, what is here stays usable.
-	isolated atomic.Bool
-
-	done    chan struct{} // closed when the space is
-	closing sync.Once
-	running sync.WaitGroup // goroutines that end after done is closed
-	err     error          // why the space was closed, nil if by its user; valid once done is closed
-
-	// base holds the transport's counters at the last ResetStats.
-	base atomic.Pointer[transport.Traffic]
+// backend is what a Space stands on: the node in this process, or the connection to one in another.
+type backend interface {
+	identity() identity
+	// open creates or opens a region, whose name and options have not been checked.
+	open(ctx context.Context, name string, options RegionOptions) (*Region, error)
+	mutex(name string) mutex
+	wait(ctx context.Context, barrier string, parties int) error
+	// inspect answers a question of the control protocol.
+	inspect(ctx context.Context, kind controlKind, question []byte) (answer []byte, err error)
+	// leave ends the node's membership without loss, close at once.
+	leave(ctx context.Context) error
+	close() error
+	// ended is closed when the space is; why says for what reason, once it is.
+	ended() <-chan struct{}
+	why() error
 }
 
-// state is a view and the regions that this node has set memory aside for. It is never changed.
-type state struct {
-	view     coherence.View
-	regions  map[pagetable.RegionID]*Region
-	replaced chan struct{} // closed when a later state has taken its place
+// identity is what never changes about a node.
+type identity struct {
+	node pagetable.NodeID
+	addr string
+	rank int
 }
-
-func (s *Space) view() coherence.View { return s.cur.Load().view }
 
 // Open founds a space, or joins one if cfg names seeds, and returns when the space has cfg.Members
 // members. It fails loudly (ErrJoin) when that can't be had within cfg.JoinTimeout or before ctx ends:
@@ -71,177 +43,117 @@ func Open(ctx context.Context, cfg Config) (*Space, error) {
 	if err != nil {
 		return nil, err
 	}
-	ctx, cancel := context.WithTimeout(ctx, cfg.JoinTimeout)
-	defer cancel()
-	s := newSpace(cfg)
-	if err := s.start(ctx); err != nil {
-		s.shutdown(err)
+	n, err := startNode(ctx, cfg)
+	if err != nil {
 		return nil, err
 	}
-	return s, nil
-}
-
-func newSpace(cfg Config) *Space {
-	s := &Space{cfg: cfg, log: cfg.Logger, done: make(chan struct{})}
-	var b [8]byte
-	_, _ = rand.Read(b[:]) // never fails, see package crypto/rand
-	s.incarnation = binary.LittleEndian.Uint64(b[:])
-	s.works = newWorkPool(s)
-	s.calls.init()
-	s.base.Store(&transport.Traffic{})
-	return s
-}
-
-func (s *Space) start(ctx context.Context) error {
-	ep, err := transport.Listen(transport.Config{
-		Listen: s.cfg.Listen, Cluster: s.cfg.Cluster, Secret: s.cfg.Secret, Insecure: s.cfg.Insecure,
-		Handler: (*handler)(s), Logger: s.log,
-	})
-	if err != nil {
-		return err
-	}
-	s.ep = ep
-	if len(s.cfg.Seeds) == 0 {
-		s.found()
-	} else if err := s.join(ctx); err != nil {
-		return fmt.Errorf("%w cluster %q: %w", ErrJoin, s.cfg.Cluster, err)
-	}
-	if err := s.startGossip(); err != nil {
-		return err
-	}
-	s.running.Go(s.watchViews)
-	if err := s.awaitMembers(ctx); err != nil {
-		return fmt.Errorf("%w cluster %q: %w", ErrJoin, s.cfg.Cluster, err)
-	}
-	return nil
-}
-
-// found makes this node the first one of a new space.
-func (s *Space) found() {
-	v := coherence.FoundingView(coherence.Member{Addr: s.ep.Addr(), Incarnation: s.incarnation, Rank: s.cfg.Rank})
-	s.become(v.Coordinator)
-	s.install(v)
-}
-
-// become takes the node id that the coordinator has given.
-func (s *Space) become(n pagetable.NodeID) {
-	s.self = n
-	s.ep.Identify(transport.Identity{Node: n, Incarnation: s.incarnation})
-	s.sync.init(s)
-}
-
-func (s *Space) awaitMembers(ctx context.Context) error {
-	want := s.cfg.Members
-	err := s.awaitView(ctx, func(v coherence.View) bool { return len(v.Members) >= want })
-	if err != nil && ctx.Err() != nil {
-		return fmt.Errorf("%d of %d members are here after %v: start the others, or set Config.Members lower",
-			len(s.view().Members), want, s.cfg.JoinTimeout)
-	}
-	return err
-}
-
-// awaitView returns when the present view satisfies ok.
-func (s *Space) awaitView(ctx context.Context, ok func(coherence.View) bool) error {
-	for {
-		st := s.cur.Load()
-		if st != nil && ok(st.view) {
-			return nil
-		}
-		select {
-		case <-st.replaced:
-		case <-ctx.Done():
-			return context.Cause(ctx)
-		case <-s.done:
-			return s.refusal(true)
-		}
-	}
+	return &Space{n}, nil
 }
 
 // Self returns this node's id in the space: 1 for the founder, and none is given out twice.
-func (s *Space) Self() pagetable.NodeID { return s.self }
+func (s *Space) Self() pagetable.NodeID { return s.b.identity().node }
 
 // Addr returns the address, host:port, at which this node is joined and inspected.
-func (s *Space) Addr() string { return s.ep.Addr() }
+func (s *Space) Addr() string { return s.b.identity().addr }
 
 // Rank returns Config.Rank.
-func (s *Space) Rank() int { return s.cfg.Rank }
+func (s *Space) Rank() int { return s.b.identity().rank }
 
-// Members returns the members as this node knows them now, itself included, ascending by node id.
-func (s *Space) Members() []MemberStatus {
-	var list []MemberStatus
-	for _, m := range s.view().Members {
-		st := MemberStatus{Node: m.Node, Addr: m.Addr, Incarnation: m.Incarnation, Rank: m.Rank, State: "member"}
-		if m.Successor != 0 {
-			st.State = "leaving"
-		}
-		list = append(list, st)
-	}
-	return list
+// Region creates the region of that name, 1 to 128 bytes, or opens it if it exists: all calls with one
+// name, on all nodes, lead to the same memory. Its errors are ErrMismatch if it exists with other
+// options, ErrNotExist if it does not and options.Size is 0, ErrClosed, ErrNodeLost, the cause of ctx,
+// or one that says which option is wrong and what to choose.
+func (s *Space) Region(ctx context.Context, name string, options RegionOptions) (*Region, error) {
+	return s.b.open(ctx, name, options)
 }
 
 // Done is closed when the space is: by Close, by Leave, or because the other members have declared
 // this node lost.
-func (s *Space) Done() <-chan struct{} { return s.done }
+func (s *Space) Done() <-chan struct{} { return s.b.ended() }
 
 // Err returns nil while the space is open, ErrClosed after Close or Leave, and otherwise why the space
 // was closed.
 func (s *Space) Err() error {
 	select {
-	case <-s.done:
-		return s.refusal(true)
+	case <-s.b.ended():
+		return s.b.why()
 	default:
 		return nil
 	}
-}
-
-// refusal returns why an access that needs other nodes can't be made, nil if it can. closed says that
-// the caller knows the space to be closed.
-func (s *Space) refusal(closed bool) error {
-	select {
-	case <-s.done:
-		closed = true
-	default:
-	}
-	switch {
-	case closed && s.err != nil:
-		return s.err
-	case closed:
-		return ErrClosed
-	case s.isolated.Load():
-		return fmt.Errorf("%w: too few members are left to agree on who is gone; restart the space", ErrNodeLost)
-	}
-	return nil
 }
 
 // Close ends this node's membership at once: the others are told, and pages that only this node held
 // are lost to them. It is for programs that are done together; a node that others still need calls
 // Leave. Whoever waits for a page, a mutex or a barrier here gets ErrClosed. It returns an error if a
 // view is still held, whose memory then stays. A second Close has no effect.
-func (s *Space) Close() error {
-	s.sayGoodbye()
-	return s.shutdown(nil)
+func (s *Space) Close() error { return s.b.close() }
+
+// Leave ends this node's membership without loss: everything it owns and homes moves to the others
+// first, while their work goes on. Views must be released and mutexes unlocked before. If ctx ends or
+// the node that takes over is lost meanwhile, the space is closed as by Close and the error says so.
+func (s *Space) Leave(ctx context.Context) error { return s.b.leave(ctx) }
+
+// Members returns the members as this node knows them now, itself included, ascending by node id.
+func (s *Space) Members() []MemberStatus {
+	list, _ := ask[[]MemberStatus](context.Background(), s, controlMembers, nil)
+	return list
 }
 
-// shutdown closes the space because of cause, nil if its user wants it.
-func (s *Space) shutdown(cause error) error {
-	var errs []error
-	s.closing.Do(func() {
-		s.err = cause
-		close(s.done)
-		s.calls.failAll(s.refusal(true))
-		s.sync.fail(s.refusal(true))
-		if g := s.gossip.Load(); g != nil {
-			g.Stop()
-		}
-		if s.ep != nil {
-			errs = append(errs, s.ep.Close())
-		}
-		s.running.Wait()
-		if st := s.cur.Load(); st != nil {
-			for _, r := range st.regions {
-				errs = append(errs, r.close())
-			}
-		}
-	})
-	return errors.Join(errs...)
+// Stats returns the totals of this node since it was opened or ResetStats, also when it is closed.
+func (s *Space) Stats() NodeStats {
+	st, _ := ask[NodeStats](context.Background(), s, controlStats, nil)
+	return st
+}
+
+// ClusterStats returns the totals of every member, ascending by node id, without those that go down
+// while they are asked. Its errors are ErrClosed, ErrNodeLost if this node is cut off, or that of ctx.
+func (s *Space) ClusterStats(ctx context.Context) ([]NodeStats, error) {
+	return ask[[]NodeStats](ctx, s, controlTotals, nil)
+}
+
+// Status describes the space as this node sees it. Its errors are those of ClusterStats.
+func (s *Space) Status(ctx context.Context) (Status, error) {
+	return ask[Status](ctx, s, controlStatus, nil)
+}
+
+// Locks returns every lock and barrier of the space that was ever used, by name. Its errors are those
+// of ClusterStats.
+func (s *Space) Locks(ctx context.Context) ([]LockStatus, error) {
+	return ask[[]LockStatus](ctx, s, controlLocks, nil)
+}
+
+// Pages returns the pages that q selects with what all members have counted on them, the busiest
+// first: those that have made programs wait longest. Of pages without traffic it returns only the one
+// that q.Page names, if a member knows it. Its errors are those of ClusterStats.
+func (s *Space) Pages(ctx context.Context, q PageQuery) ([]PageStats, error) {
+	return ask[[]PageStats](ctx, s, controlPages, q)
+}
+
+// ResetStats makes every member forget what it has counted, footprints included. It disturbs no access;
+// of a fault that is under way the time counts later, without the fault. Its errors are those of
+// ClusterStats; members before the one that failed have forgotten.
+func (s *Space) ResetStats(ctx context.Context) error {
+	_, err := ask[struct{}](ctx, s, controlReset, nil)
+	return err
+}
+
+// inspector answers the questions of the control protocol, of which question and answer are JSON.
+type inspector interface {
+	inspect(ctx context.Context, kind controlKind, question []byte) (answer []byte, err error)
+}
+
+// ask puts a question to a node.
+func ask[A any](ctx context.Context, to inspector, kind controlKind, question any) (answer A, err error) {
+	b, err := json.Marshal(question)
+	if err != nil {
+		return answer, err
+	}
+	if b, err = to.inspect(ctx, kind, b); err != nil {
+		return answer, err
+	}
+	return answer, json.Unmarshal(b, &answer)
+}
+
+func (s *Space) inspect(ctx context.Context, kind controlKind, question []byte) ([]byte, error) {
+	return s.b.inspect(ctx, kind, question)
 }

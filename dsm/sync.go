@@ -4,13 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"slices"
-	"sync"
 
-	"pagemesh/coherence"
 	"pagemesh/locks"
-	"pagemesh/pagetable"
-	"pagemesh/transport"
 )
 
 // ErrNotHeld is returned by Mutex.Unlock if the mutex is not locked through this value: the other values
@@ -21,68 +16,54 @@ var ErrNotHeld = errors.New("mutex is not held")
 // served; at the node that had it last it is taken again without a message. A Mutex value may be
 // shared by goroutines. It is not reentrant.
 type Mutex struct {
-	s      *Space
-	name   string
-	id     locks.ID
-	holder locks.Waiter // of the goroutine that has it; guarded by s.sync.mu
+	name string
+	m    mutex
+}
+
+// mutex is how a Mutex is reached: through the node in this process, or one in another.
+type mutex interface {
+	lock(ctx context.Context) (token uint64, err error)
+	unlock() error
 }
 
 // Mutex returns the mutex of that name, 1 to 128 bytes. It asks nobody: a mutex comes to be with its
 // first Lock, which also says if the name is wrong. Every call returns a value of its own.
-func (s *Space) Mutex(name string) *Mutex {
-	return &Mutex{s: s, name: name, id: locks.MutexID(name)}
-}
+func (s *Space) Mutex(name string) *Mutex { return &Mutex{name: name, m: s.b.mutex(name)} }
 
 // Lock waits for the mutex until ctx ends. It returns a fencing token: of two acquisitions anywhere in
 // the space the later has the greater token, so that whoever is written to can refuse a holder that
 // was cut off meanwhile. Its errors are ErrClosed, ErrNodeLost if this node is cut off, or the cause
 // of ctx.
 func (m *Mutex) Lock(ctx context.Context) (token uint64, err error) {
-	if err := m.s.sync.prepare(ctx, locks.CheckName(m.name)); err != nil {
-		return 0, m.failed("lock", err)
+	if err = locks.CheckName(m.name); err == nil {
+		token, err = m.m.lock(ctx)
 	}
-	e := &m.s.sync
-	w, woken, done := e.lock(m)
-	if !done {
-		select {
-		case woken = <-w.woken:
-		case <-ctx.Done():
-			if e.cancelLock(m, w) {
-				return 0, m.failed("lock", context.Cause(ctx))
-			}
-			woken = <-w.woken
-		}
+	if err != nil {
+		return 0, fmt.Errorf("lock mutex %q: %w", m.name, err)
 	}
-	if err := woken.error(); err != nil {
-		return 0, m.failed("lock", err)
-	}
-	return uint64(woken.Token), nil
+	return token, nil
 }
 
 // Unlock gives the mutex to whoever waits for it, or keeps it here for the next Lock. What was written
 // before Unlock is seen by whoever locks next. It returns ErrNotHeld if it is not locked.
 func (m *Mutex) Unlock() error {
-	if !m.s.sync.unlock(m) {
-		return m.failed("unlock", ErrNotHeld)
+	if err := m.m.unlock(); err != nil {
+		return fmt.Errorf("unlock mutex %q: %w", m.name, err)
 	}
 	return nil
 }
 
-func (m *Mutex) failed(what string, err error) error {
-	return fmt.Errorf("%s mutex %q: %w", what, m.name, err)
-}
-
 // Barrier is a meeting point of the space, known by its name at all nodes.
 type Barrier struct {
-	s       *Space
 	name    string
 	parties int
+	b       backend
 }
 
 // Barrier returns the barrier of that name, 1 to 128 bytes, for that number of waits a phase, from 1. It
 // asks nobody: a barrier comes to be with its first Wait, which also says if name or number are wrong.
 func (s *Space) Barrier(name string, parties int) *Barrier {
-	return &Barrier{s: s, name: name, parties: parties}
+	return &Barrier{name: name, parties: parties, b: s.b}
 }
 
 // Wait returns when as many goroutines of the space as the barrier has parties have called it, and the
@@ -91,252 +72,12 @@ func (s *Space) Barrier(name string, parties int) *Barrier {
 // of parties, ErrClosed, or the cause of ctx, which takes the arrival back. What was written before Wait
 // is seen by all after it.
 func (b *Barrier) Wait(ctx context.Context) error {
-	e := &b.s.sync
-	if err := e.prepare(ctx, errors.Join(locks.CheckName(b.name), locks.CheckParties(b.parties))); err != nil {
-		return b.failed(err)
+	err := errors.Join(locks.CheckName(b.name), locks.CheckParties(b.parties))
+	if err == nil {
+		err = b.b.wait(ctx, b.name, b.parties)
 	}
-	w, woken, done := e.wait(b)
-	if !done {
-		select {
-		case woken = <-w.woken:
-		case <-ctx.Done():
-			e.cancelWait(b, w)
-			woken = <-w.woken
-		}
-	}
-	if woken.Err == locks.Canceled {
-		return b.failed(context.Cause(ctx))
-	}
-	if err := woken.error(); err != nil {
-		return b.failed(err)
+	if err != nil {
+		return fmt.Errorf("wait at barrier %q of %d: %w", b.name, b.parties, err)
 	}
 	return nil
-}
-
-func (b *Barrier) failed(err error) error {
-	return fmt.Errorf("wait at barrier %q of %d: %w", b.name, b.parties, err)
-}
-
-// syncEngine is the one place where events meet the lock machine: calls of the program, messages and
-// views go in, and the Ready that comes out is performed under the same lock.
-type syncEngine struct {
-	s  *Space
-	mu sync.Mutex // guards all that follows
-	m  *locks.Machine
-	// view is the one that the machine's homes come from.
-	view    coherence.View
-	rd      locks.Ready
-	waiters map[locks.Waiter]*syncWaiter
-	last    locks.Waiter
-	buf     []byte
-	err     error // why nobody can wait any more
-}
-
-// syncWaiter is one goroutine in Lock or Wait.
-type syncWaiter struct {
-	id    locks.Waiter
-	woken chan wakening // receives once; capacity 1
-	mutex *Mutex        // nil for a barrier
-}
-
-// wakening is how a wait ended: as the machine says, or by err.
-type wakening struct {
-	locks.Woken
-	err error
-}
-
-func (w wakening) error() error {
-	switch {
-	case w.err != nil:
-		return w.err
-	case w.Err == locks.OK:
-		return nil
-	case w.Err == locks.Mismatch:
-		return fmt.Errorf("%w: others use it with another number of parties", ErrMismatch)
-	case w.Err == locks.Leaving:
-		return ErrClosed
-	}
-	return fmt.Errorf("%w: it took part, or kept the barrier", ErrNodeLost)
-}
-
-func (e *syncEngine) init(s *Space) {
-	e.s = s
-	e.waiters = map[locks.Waiter]*syncWaiter{}
-}
-
-// prepare checks what can be wrong before a wait begins, and has the homes of locks placed once.
-func (e *syncEngine) prepare(ctx context.Context, bad error) error {
-	if bad != nil {
-		return bad
-	}
-	if err := e.s.refusal(false); err != nil {
-		return err
-	}
-	if len(e.s.view().Locks.Nodes) > 0 {
-		return nil
-	}
-	_, err := e.s.propose(ctx, change{kind: changeLocks})
-	return err
-}
-
-// do runs one event of the program and performs what comes out.
-func (e *syncEngine) do(event func()) {
-	out := e.s.getWork()
-	e.mu.Lock()
-	event()
-	e.perform(out.out)
-	e.mu.Unlock()
-	e.s.putWork(out)
-}
-
-// begin registers a waiter. It returns how the wait ended if it did so at once.
-func (e *syncEngine) begin(m *Mutex, event func(locks.Waiter)) (w *syncWaiter, woken wakening, done bool) {
-	w = &syncWaiter{woken: make(chan wakening, 1), mutex: m}
-	e.do(func() {
-		if e.err != nil {
-			w.woken <- wakening{err: e.err}
-			return
-		}
-		e.last++
-		w.id = e.last
-		e.waiters[w.id] = w
-		event(w.id)
-	})
-	select {
-	case woken = <-w.woken:
-		return w, woken, true
-	default:
-		return w, wakening{}, false
-	}
-}
-
-func (e *syncEngine) lock(m *Mutex) (*syncWaiter, wakening, bool) {
-	return e.begin(m, func(w locks.Waiter) { e.m.Lock(m.name, w, &e.rd) })
-}
-
-func (e *syncEngine) wait(b *Barrier) (*syncWaiter, wakening, bool) {
-	return e.begin(nil, func(w locks.Waiter) { e.m.Wait(b.name, b.parties, w, &e.rd) })
-}
-
-func (e *syncEngine) unlock(m *Mutex) (held bool) {
-	e.do(func() {
-		if held = m.holder != 0 && e.m.Unlock(m.id, m.holder, &e.rd); held {
-			m.holder = 0
-		}
-	})
-	return held
-}
-
-// cancelLock reports whether the wait was still open and is over now.
-func (e *syncEngine) cancelLock(m *Mutex, w *syncWaiter) (canceled bool) {
-	e.do(func() {
-		if canceled = e.m.CancelLock(m.id, w.id); canceled {
-			delete(e.waiters, w.id)
-		}
-	})
-	return canceled
-}
-
-func (e *syncEngine) cancelWait(b *Barrier, w *syncWaiter) {
-	e.do(func() { e.m.CancelWait(locks.BarrierID(b.name), b.parties, w.id, &e.rd) })
-}
-
-// perform queues the messages and wakes the waiters of e.rd. The caller holds e.mu.
-func (e *syncEngine) perform(out *transport.Outbox) {
-	for _, o := range e.rd.Send {
-		e.buf = o.Msg.Append(append(e.buf[:0], classLock))
-		_ = out.Send(o.To, e.buf, nil) // who can't be reached is about to be declared lost
-	}
-	for _, k := range e.rd.Wake {
-		w := e.waiters[k.Waiter]
-		delete(e.waiters, k.Waiter)
-		if w == nil {
-			continue // its wait was ended by fail
-		}
-		if w.mutex != nil && k.Err == locks.OK {
-			w.mutex.holder = k.Waiter
-		}
-		w.woken <- wakening{Woken: k}
-	}
-	e.rd.Reset()
-}
-
-// packet handles a message of a peer, or returns false if it has to wait for a view.
-func (e *syncEngine) packet(p *peer, b []byte) (done bool, err error) {
-	msg, err := locks.Decode(b)
-	if err != nil {
-		return false, err
-	}
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	unplaced := len(e.view.Locks.Nodes) == 0 && msg.Kind != locks.ReportsDone
-	if e.m == nil || msg.Epoch > e.m.Epoch() || unplaced {
-		return false, nil
-	}
-	e.m.Step(p.node, msg, &e.rd)
-	e.perform(p.work.out)
-	return true, nil
-}
-
-// newView tells the locks of a view in which the nodes in gone are no members any more.
-func (e *syncEngine) newView(v coherence.View, gone []pagetable.NodeID) {
-	work := e.s.getWork()
-	defer e.s.putWork(work)
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	before := e.view
-	e.view = v
-	lv := locks.View{Epoch: v.Epoch, Members: v.Nodes(), Home: func(id locks.ID) pagetable.NodeID {
-		return e.view.LockHome(uint64(id))
-	}}
-	if e.m == nil {
-		e.m = locks.New(e.s.self, lv)
-		return
-	}
-	if v.Epoch == before.Epoch {
-		return
-	}
-	for _, n := range gone {
-		if n == v.Departed {
-			lv.Left = append(lv.Left, n)
-		} else {
-			lv.Lost = append(lv.Lost, n)
-		}
-	}
-	if len(v.Locks.Nodes) == 0 {
-		lv.Home = func(locks.ID) pagetable.NodeID { return v.Coordinator }
-	}
-	e.m.NewEpoch(lv, &e.rd)
-	e.perform(work.out)
-}
-
-// surrender gives back what is cached here; nobody here can lock or wait from now on.
-func (e *syncEngine) surrender() {
-	e.do(func() { e.m.Surrender(&e.rd) })
-}
-
-// fail ends every wait with err, now and from now on.
-func (e *syncEngine) fail(err error) {
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	e.err = err
-	for _, w := range e.waiters {
-		w.woken <- wakening{err: err}
-	}
-	clear(e.waiters)
-}
-
-// status describes the locks homed here.
-func (e *syncEngine) status() []LockStatus {
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	list := []LockStatus{}
-	for _, l := range e.m.Status() {
-		list = append(list, LockStatus{
-			Name: l.Name, Kind: l.Kind, Home: e.s.self, Holder: l.Holder, Waiting: slices.Clone(l.Waiting),
-			Token: uint64(l.Token), Parties: l.Parties, Arrived: l.Arrived, Acquires: l.Acquires,
-			OwnerDied: l.OwnerDied, Broken: l.Broken,
-		})
-	}
-	return list
 }

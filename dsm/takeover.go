@@ -30,7 +30,7 @@ const (
 )
 
 // suspect has the view changed after the connection to p has ended.
-func (s *Space) suspect(p *peer, cause error) {
+func (s *node) suspect(p *peer, cause error) {
 	ctx, cancel := context.WithTimeout(context.Background(), settleTime)
 	defer cancel()
 	for {
@@ -54,7 +54,7 @@ func (s *Space) suspect(p *peer, cause error) {
 }
 
 // tryRemove makes one attempt to agree on a view without the node n.
-func (s *Space) tryRemove(ctx context.Context, v coherence.View, n pagetable.NodeID) error {
+func (s *node) tryRemove(ctx context.Context, v coherence.View, n pagetable.NodeID) error {
 	if n == v.Coordinator {
 		return s.takeOver(ctx, v)
 	}
@@ -63,7 +63,7 @@ func (s *Space) tryRemove(ctx context.Context, v coherence.View, n pagetable.Nod
 }
 
 // isolate gives up: nobody is left to agree with. What is here stays usable, faults fail.
-func (s *Space) isolate(n pagetable.NodeID, cause error) {
+func (s *node) isolate(n pagetable.NodeID, cause error) {
 	s.isolated.Store(true)
 	err := s.refusal(false)
 	s.log.Error("isolated: no majority of the members is left", "lost", n, "cause", cause)
@@ -78,19 +78,19 @@ func (s *Space) isolate(n pagetable.NodeID, cause error) {
 }
 
 // lost reports whether the connection to a member has ended.
-func (s *Space) lost(n pagetable.NodeID) bool {
+func (s *node) lost(n pagetable.NodeID) bool {
 	p := s.peers.get(n)
 	return p != nil && p.down.Load()
 }
 
-func (s *Space) departed(n pagetable.NodeID) bool {
+func (s *node) departed(n pagetable.NodeID) bool {
 	p := s.peers.get(n)
 	return p != nil && p.departed.Load()
 }
 
 // takeOver makes this node the coordinator if it is the first of the remaining members and more than
 // half of them vote for it.
-func (s *Space) takeOver(ctx context.Context, v coherence.View) error {
+func (s *node) takeOver(ctx context.Context, v coherence.View) error {
 	alive := slices.DeleteFunc(v.Nodes(), s.lost)
 	if alive[0] != s.self {
 		return fmt.Errorf("%v comes before %v", alive[0], s.self)
@@ -124,14 +124,14 @@ func (s *Space) takeOver(ctx context.Context, v coherence.View) error {
 }
 
 // promise votes for a term of at least that number and returns it.
-func (s *Space) promise(term uint64) uint64 {
+func (s *node) promise(term uint64) uint64 {
 	s.viewMu.Lock()
 	defer s.viewMu.Unlock()
 	s.promised = max(s.promised+1, term)
 	return s.promised
 }
 
-func (s *Space) askVote(ctx context.Context, n pagetable.NodeID, term uint64) (coherence.View, error) {
+func (s *node) askVote(ctx context.Context, n pagetable.NodeID, term uint64) (coherence.View, error) {
 	ctx, cancel := context.WithTimeout(ctx, voteTime)
 	defer cancel()
 	answer, err := s.call(ctx, n, callVote, binary.BigEndian.AppendUint64(nil, term))
@@ -143,7 +143,7 @@ func (s *Space) askVote(ctx context.Context, n pagetable.NodeID, term uint64) (c
 
 // vote answers a candidate with this node's view, unless the coordinator is alive to this node or it
 // has voted in that term or a later one.
-func (s *Space) vote(candidate pagetable.NodeID, question []byte) ([]byte, error) {
+func (s *node) vote(candidate pagetable.NodeID, question []byte) ([]byte, error) {
 	if len(question) != 8 {
 		return nil, errors.New("vote: want a term")
 	}
@@ -163,7 +163,7 @@ func (s *Space) vote(candidate pagetable.NodeID, question []byte) ([]byte, error
 
 // silent is told that the membership library has given a member up. It is a hint: the member is cut
 // off only if it stays silent.
-func (s *Space) silent(n pagetable.NodeID, back <-chan struct{}) {
+func (s *node) silent(n pagetable.NodeID, back <-chan struct{}) {
 	select {
 	case <-back:
 	case <-s.done:
@@ -174,7 +174,7 @@ func (s *Space) silent(n pagetable.NodeID, back <-chan struct{}) {
 }
 
 // sayGoodbye tells every member that this node closes.
-func (s *Space) sayGoodbye() {
+func (s *node) sayGoodbye() {
 	if s.self == 0 || s.cur.Load() == nil {
 		return
 	}

@@ -6,7 +6,6 @@ import (
 	"reflect"
 	"runtime"
 
-	"pagemesh/coherence"
 	"pagemesh/pagetable"
 	"pagemesh/pagetable/vm"
 )
@@ -19,25 +18,54 @@ import (
 //
 // A View is for one goroutine at a time. Its errors are those of the package comment.
 type View struct {
-	r      *Region
-	off, n int64
+	r     *Region // nil after Release
+	h     hold
+	bytes []byte
+}
+
+// hold is what a View keeps: a span's pages, with a right, for the caller at site.
+type hold struct {
+	span
 	access pagetable.Access
-	site   uintptr
+	site   uintptr // program counter of the call that took the view
 }
 
 // View pins the bytes [off, off+n) for reading (pagetable.ReadAccess) or writing
 // (pagetable.WriteAccess). It waits until all of their pages are here, or ctx ends; if it fails nothing
 // is pinned. Writing through a view that was taken for reading is lost or worse.
 func (r *Region) View(ctx context.Context, off, n int64, a pagetable.Access) (*View, error) {
-	v := &View{r: r, off: off, n: n, access: a, site: callSite()}
-	if err := v.take(ctx); err != nil {
+	v, err := r.view(ctx, hold{span{off, n}, a, callSite()})
+	if err != nil {
 		return nil, err
 	}
-	return v, nil
+	return &v, nil
+}
+
+func (r *Region) view(ctx context.Context, h hold) (View, error) {
+	if h.access == pagetable.NoAccess || !h.access.Valid() {
+		return View{}, fmt.Errorf("view with access %v: want read or write", h.access)
+	}
+	if err := r.check(h.off, h.n); err != nil {
+		return View{}, err
+	}
+	b, err := r.m.pin(ctx, h)
+	if err != nil {
+		return View{}, fmt.Errorf("%v view of %d bytes at %d of region %q: %w", h.access, h.n, h.off, r.name, err)
+	}
+	return View{r: r, h: h, bytes: b}, nil
 }
 
 // Bytes returns the n bytes of the view, the memory itself. They must not be touched after Release.
-func (v *View) Bytes() []byte { return v.r.mem.Bytes(uint64(v.off), int(v.n)) }
+func (v *View) Bytes() []byte { return v.bytes }
+
+// Release ends the view and lets other nodes have its pages. A second Release has no effect.
+func (v *View) Release() {
+	if v.r == nil {
+		return
+	}
+	v.r.m.unpin(v.h)
+	v.r, v.bytes = nil, nil
+}
 
 // TypedView is a View whose bytes are elements of type T. Get one from ViewOf.
 type TypedView[T any] struct {
@@ -53,16 +81,15 @@ func ViewOf[T any](ctx context.Context, r *Region, index, count int64, a pagetab
 	if err := checkType[T](); err != nil {
 		return TypedView[T]{}, err
 	}
-	if size == 0 || index < 0 || count < 0 || index > int64(r.Size())/size || count > int64(r.Size())/size {
+	if size == 0 || index < 0 || count < 0 || index > int64(r.size)/size || count > int64(r.size)/size {
 		return TypedView[T]{}, fmt.Errorf("elements [%d, %d+%d) of %d bytes in region %q, which has %d bytes: %w",
-			index, index, count, size, r.Name(), r.Size(), ErrRange)
+			index, index, count, size, r.name, r.size, ErrRange)
 	}
-	t := TypedView[T]{v: View{r: r, off: index * size, n: count * size, access: a, site: callSite()}}
-	if err := t.v.take(ctx); err != nil {
+	v, err := r.view(ctx, hold{span{index * size, count * size}, a, callSite()})
+	if err != nil {
 		return TypedView[T]{}, err
 	}
-	t.s = vm.Cast[T](t.v.Bytes())
-	return t, nil
+	return TypedView[T]{v: v, s: vm.Cast[T](v.bytes)}, nil
 }
 
 // Slice returns the elements, nil after Release. They must not be touched after Release.
@@ -92,89 +119,4 @@ func callSite() uintptr {
 	var pc [1]uintptr
 	runtime.Callers(3, pc[:])
 	return pc[0]
-}
-
-// take pins the pages in ascending order. All are asked for first, without pins, so that their
-// transfers overlap; pinning in one order at all nodes keeps two wide views from waiting for each
-// other in a circle.
-func (v *View) take(ctx context.Context) error {
-	if err := v.check(); err != nil {
-		return err
-	}
-	first, end := v.pages()
-	if end-first > 1 {
-		if err := v.r.transfer(ctx, v.access, opTouch, span{v.off, v.n}, nil); err != nil {
-			return v.failed(err)
-		}
-	}
-	for i := first; i < end; i++ {
-		if err := v.pin(ctx, i); err != nil {
-			v.release(first, i)
-			return v.failed(err)
-		}
-	}
-	return nil
-}
-
-func (v *View) check() error {
-	if v.access == pagetable.NoAccess || !v.access.Valid() {
-		return fmt.Errorf("view with access %v: want read or write", v.access)
-	}
-	return v.r.check(v.off, v.n)
-}
-
-func (v *View) failed(err error) error {
-	return fmt.Errorf("%v view of %d bytes at %d of region %q: %w", v.access, v.n, v.off, v.r.Name(), err)
-}
-
-// pages returns the half-open range of the view's page indexes.
-func (v *View) pages() (first, end uint64) {
-	if v.n == 0 {
-		return 0, 0
-	}
-	return uint64(v.off) >> v.r.shift, uint64(v.off+v.n-1)>>v.r.shift + 1
-}
-
-func (v *View) pin(ctx context.Context, index uint64) error {
-	if pg := v.r.pages.Get(index); pg != nil {
-		pg.mu.Lock()
-		if pg.allows(v.access) {
-			pg.pin(v.access, v.site)
-			pg.mu.Unlock()
-			return nil
-		}
-		pg.mu.Unlock()
-	}
-	return v.r.one(index, waiter{want: v.access, op: opPin, site: v.site}).wait(ctx)
-}
-
-// Release ends the view and lets other nodes have its pages. A second Release has no effect.
-func (v *View) Release() {
-	if v.r == nil {
-		return
-	}
-	first, end := v.pages()
-	v.release(first, end)
-	v.r = nil
-}
-
-func (v *View) release(first, end uint64) {
-	for i := first; i < end; i++ {
-		v.unpin(v.r.pages.Get(i))
-	}
-}
-
-func (v *View) unpin(pg *page) {
-	pg.mu.Lock()
-	pg.forgetPin(v.access, v.site)
-	if pg.closed || !pg.proto.Delayed() {
-		var rd coherence.Ready
-		pg.proto.Unpin(v.access, &rd)
-		pg.mu.Unlock()
-		return
-	}
-	w := v.r.s.getWork()
-	w.unpin(v.r, pg, v.access)
-	pg.mu.Unlock()
-	v.r.s.putWork(w)
 }

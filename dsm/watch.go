@@ -16,20 +16,20 @@ type delays struct {
 }
 
 type delayedPage struct {
-	r      *Region
+	r      *region
 	pg     *page
 	warned bool
 }
 
 // add is called with pg.mu held.
-func (d *delays) add(r *Region, pg *page) {
+func (d *delays) add(r *region, pg *page) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	d.list = append(d.list, delayedPage{r: r, pg: pg})
 }
 
 // watchViews warns, once for each delay, of views that keep others waiting for too long.
-func (s *Space) watchViews() {
+func (s *node) watchViews() {
 	tick := time.NewTicker(max(s.cfg.ViewWarning/4, 10*time.Millisecond))
 	defer tick.Stop()
 	for {
@@ -42,7 +42,7 @@ func (s *Space) watchViews() {
 	}
 }
 
-func (s *Space) warnOfViews() {
+func (s *node) warnOfViews() {
 	s.delays.mu.Lock()
 	list := s.delays.list
 	s.delays.list = nil
@@ -60,7 +60,7 @@ func (s *Space) warnOfViews() {
 	s.delays.mu.Unlock()
 }
 
-func (d *delayedPage) warn(s *Space) {
+func (d *delayedPage) warn(s *node) {
 	d.pg.mu.Lock()
 	held := time.Since(d.pg.delayedAt)
 	var sites []string
@@ -73,7 +73,7 @@ func (d *delayedPage) warn(s *Space) {
 		return
 	}
 	d.warned = true
-	s.log.Warn("a view keeps another node waiting: release it sooner", "region", d.r.Name(), "page", index,
+	s.log.Warn("a view keeps another node waiting: release it sooner", "region", d.r.name(), "page", index,
 		"for", held.Round(time.Millisecond), "holders", strings.Join(sites, "; "))
 }
 

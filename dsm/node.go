@@ -1,0 +1,209 @@
+package dsm
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"log/slog"
+	"sync"
+	"sync/atomic"
+
+	"pagemesh/coherence"
+	"pagemesh/pagetable"
+	"pagemesh/transport"
+	"pagemesh/transport/membership"
+)
+
+// node is this process's membership in a shared space, and everything it keeps for it.
+type node struct {
+	cfg         Config
+	log         *slog.Logger
+	ep          transport.Endpoint
+	gossip      atomic.Pointer[membership.Membership]
+	self        pagetable.NodeID
+	incarnation uint64
+
+	// cur is the present view with what this node has built on it. viewMu orders its replacement.
+	cur    atomic.Pointer[state]
+	viewMu sync.Mutex
+	// orderMu orders view changes at the coordinator, joinMu the joining of nodes there.
+	orderMu, joinMu sync.Mutex
+	// promised is the highest term this node has voted for; viewMu guards it.
+	promised uint64
+
+	peers peerSet
+	calls callTable
+	sync  syncEngine
+	works sync.Pool
+
+	delays delays
+	// leaving: requests of others for pages homed here are dropped, they repeat them elsewhere.
+	leaving atomic.Bool
+	// isolated: too many members are gone to agree on a view. Faults fail, what is here stays usable.
+	isolated atomic.Bool
+
+	done    chan struct{} // closed when the space is
+	closing sync.Once
+	running sync.WaitGroup // goroutines that end after done is closed
+	err     error          // why the space was closed, nil if by its user; valid once done is closed
+
+	// base holds the transport's counters at the last ResetStats.
+	base atomic.Pointer[transport.Traffic]
+}
+
+// state is a view and the regions that this node has set memory aside for. It is never changed.
+type state struct {
+	view     coherence.View
+	regions  map[pagetable.RegionID]*region
+	replaced chan struct{} // closed when a later state has taken its place
+}
+
+func (s *node) view() coherence.View { return s.cur.Load().view }
+
+// startNode makes this process a member as cfg, complete with its defaults, says.
+func startNode(ctx context.Context, cfg Config) (*node, error) {
+	ctx, cancel := context.WithTimeout(ctx, cfg.JoinTimeout)
+	defer cancel()
+	s := newNode(cfg)
+	if err := s.start(ctx); err != nil {
+		s.shutdown(err)
+		return nil, err
+	}
+	return s, nil
+}
+
+func newNode(cfg Config) *node {
+	s := &node{cfg: cfg, log: cfg.Logger, done: make(chan struct{})}
+	var b [8]byte
+	_, _ = rand.Read(b[:]) // never fails, see package crypto/rand
+	s.incarnation = binary.LittleEndian.Uint64(b[:])
+	s.works = newWorkPool(s)
+	s.calls.init()
+	s.base.Store(&transport.Traffic{})
+	return s
+}
+
+func (s *node) start(ctx context.Context) error {
+	ep, err := transport.Listen(transport.Config{
+		Listen: s.cfg.Listen, Cluster: s.cfg.Cluster, Secret: s.cfg.Secret, Insecure: s.cfg.Insecure,
+		Handler: (*handler)(s), Logger: s.log,
+	})
+	if err != nil {
+		return err
+	}
+	s.ep = ep
+	if len(s.cfg.Seeds) == 0 {
+		s.found()
+	} else if err := s.join(ctx); err != nil {
+		return fmt.Errorf("%w cluster %q: %w", ErrJoin, s.cfg.Cluster, err)
+	}
+	if err := s.startGossip(); err != nil {
+		return err
+	}
+	s.running.Go(s.watchViews)
+	if err := s.awaitMembers(ctx); err != nil {
+		return fmt.Errorf("%w cluster %q: %w", ErrJoin, s.cfg.Cluster, err)
+	}
+	return nil
+}
+
+// found makes this node the first one of a new space.
+func (s *node) found() {
+	v := coherence.FoundingView(coherence.Member{Addr: s.ep.Addr(), Incarnation: s.incarnation, Rank: s.cfg.Rank})
+	s.become(v.Coordinator)
+	s.install(v)
+}
+
+// become takes the node id that the coordinator has given.
+func (s *node) become(n pagetable.NodeID) {
+	s.self = n
+	s.ep.Identify(transport.Identity{Node: n, Incarnation: s.incarnation})
+	s.sync.init(s)
+}
+
+func (s *node) awaitMembers(ctx context.Context) error {
+	want := s.cfg.Members
+	err := s.awaitView(ctx, func(v coherence.View) bool { return len(v.Members) >= want })
+	if err != nil && ctx.Err() != nil {
+		return fmt.Errorf("%d of %d members are here after %v: start the others, or set Config.Members lower",
+			len(s.view().Members), want, s.cfg.JoinTimeout)
+	}
+	return err
+}
+
+// awaitView returns when the present view satisfies ok.
+func (s *node) awaitView(ctx context.Context, ok func(coherence.View) bool) error {
+	for {
+		st := s.cur.Load()
+		if st != nil && ok(st.view) {
+			return nil
+		}
+		select {
+		case <-st.replaced:
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		case <-s.done:
+			return s.refusal(true)
+		}
+	}
+}
+
+// identity implements backend.
+func (s *node) identity() identity { return identity{s.self, s.ep.Addr(), s.cfg.Rank} }
+
+// ended implements backend.
+func (s *node) ended() <-chan struct{} { return s.done }
+
+// why implements backend.
+func (s *node) why() error { return s.refusal(true) }
+
+// close implements backend.
+func (s *node) close() error {
+	s.sayGoodbye()
+	return s.shutdown(nil)
+}
+
+// refusal returns why an access that needs other nodes can't be made, nil if it can. closed says that
+// the caller knows the space to be closed.
+func (s *node) refusal(closed bool) error {
+	select {
+	case <-s.done:
+		closed = true
+	default:
+	}
+	switch {
+	case closed && s.err != nil:
+		return s.err
+	case closed:
+		return ErrClosed
+	case s.isolated.Load():
+		return fmt.Errorf("%w: too few members are left to agree on who is gone; restart the space", ErrNodeLost)
+	}
+	return nil
+}
+
+// shutdown closes the space because of cause, nil if its user wants it.
+func (s *node) shutdown(cause error) error {
+	var errs []error
+	s.closing.Do(func() {
+		s.err = cause
+		close(s.done)
+		s.calls.failAll(s.refusal(true))
+		s.sync.fail(s.refusal(true))
+		if g := s.gossip.Load(); g != nil {
+			g.Stop()
+		}
+		if s.ep != nil {
+			errs = append(errs, s.ep.Close())
+		}
+		s.running.Wait()
+		if st := s.cur.Load(); st != nil {
+			for _, r := range st.regions {
+				errs = append(errs, r.close())
+			}
+		}
+	})
+	return errors.Join(errs...)
+}

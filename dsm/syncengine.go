@@ -1,0 +1,295 @@
+package dsm
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"sync"
+
+	"pagemesh/coherence"
+	"pagemesh/locks"
+	"pagemesh/pagetable"
+	"pagemesh/transport"
+)
+
+// nodeMutex is a Mutex through the node in this process.
+type nodeMutex struct {
+	e      *syncEngine
+	name   string
+	id     locks.ID
+	holder locks.Waiter // of the goroutine that has it; guarded by e.mu
+}
+
+// mutex implements backend.
+func (s *node) mutex(name string) mutex {
+	return &nodeMutex{e: &s.sync, name: name, id: locks.MutexID(name)}
+}
+
+// lock implements mutex.
+func (m *nodeMutex) lock(ctx context.Context) (token uint64, err error) {
+	if err := m.e.prepare(ctx); err != nil {
+		return 0, err
+	}
+	w, woken, done := m.e.lock(m)
+	if !done {
+		select {
+		case woken = <-w.woken:
+		case <-ctx.Done():
+			if m.e.cancelLock(m, w) {
+				return 0, context.Cause(ctx)
+			}
+			woken = <-w.woken
+		}
+	}
+	return uint64(woken.Token), woken.error()
+}
+
+// unlock implements mutex.
+func (m *nodeMutex) unlock() error {
+	if !m.e.unlock(m) {
+		return ErrNotHeld
+	}
+	return nil
+}
+
+// wait implements backend.
+func (s *node) wait(ctx context.Context, name string, parties int) error {
+	e := &s.sync
+	if err := e.prepare(ctx); err != nil {
+		return err
+	}
+	w, woken, done := e.wait(name, parties)
+	if !done {
+		select {
+		case woken = <-w.woken:
+		case <-ctx.Done():
+			e.cancelWait(name, parties, w)
+			woken = <-w.woken
+		}
+	}
+	if woken.Err == locks.Canceled {
+		return context.Cause(ctx)
+	}
+	return woken.error()
+}
+
+// syncEngine is the one place where events meet the lock machine: calls of the program, messages and
+// views go in, and the Ready that comes out is performed under the same lock.
+type syncEngine struct {
+	s  *node
+	mu sync.Mutex // guards all that follows
+	m  *locks.Machine
+	// view is the one that the machine's homes come from.
+	view    coherence.View
+	rd      locks.Ready
+	waiters map[locks.Waiter]*syncWaiter
+	last    locks.Waiter
+	buf     []byte
+	err     error // why nobody can wait any more
+}
+
+// syncWaiter is one goroutine in Lock or Wait.
+type syncWaiter struct {
+	id    locks.Waiter
+	woken chan wakening // receives once; capacity 1
+	mutex *nodeMutex    // nil for a barrier
+}
+
+// wakening is how a wait ended: as the machine says, or by err.
+type wakening struct {
+	locks.Woken
+	err error
+}
+
+func (w wakening) error() error {
+	switch {
+	case w.err != nil:
+		return w.err
+	case w.Err == locks.OK:
+		return nil
+	case w.Err == locks.Mismatch:
+		return fmt.Errorf("%w: others use it with another number of parties", ErrMismatch)
+	case w.Err == locks.Leaving:
+		return ErrClosed
+	}
+	return fmt.Errorf("%w: it took part, or kept the barrier", ErrNodeLost)
+}
+
+func (e *syncEngine) init(s *node) {
+	e.s = s
+	e.waiters = map[locks.Waiter]*syncWaiter{}
+}
+
+// prepare has the homes of locks placed once, before the first wait.
+func (e *syncEngine) prepare(ctx context.Context) error {
+	if err := e.s.refusal(false); err != nil {
+		return err
+	}
+	if len(e.s.view().Locks.Nodes) > 0 {
+		return nil
+	}
+	_, err := e.s.propose(ctx, change{kind: changeLocks})
+	return err
+}
+
+// do runs one event of the program and performs what comes out.
+func (e *syncEngine) do(event func()) {
+	out := e.s.getWork()
+	e.mu.Lock()
+	event()
+	e.perform(out.out)
+	e.mu.Unlock()
+	e.s.putWork(out)
+}
+
+// begin registers a waiter. It returns how the wait ended if it did so at once.
+func (e *syncEngine) begin(m *nodeMutex, event func(locks.Waiter)) (w *syncWaiter, woken wakening, done bool) {
+	w = &syncWaiter{woken: make(chan wakening, 1), mutex: m}
+	e.do(func() {
+		if e.err != nil {
+			w.woken <- wakening{err: e.err}
+			return
+		}
+		e.last++
+		w.id = e.last
+		e.waiters[w.id] = w
+		event(w.id)
+	})
+	select {
+	case woken = <-w.woken:
+		return w, woken, true
+	default:
+		return w, wakening{}, false
+	}
+}
+
+func (e *syncEngine) lock(m *nodeMutex) (*syncWaiter, wakening, bool) {
+	return e.begin(m, func(w locks.Waiter) { e.m.Lock(m.name, w, &e.rd) })
+}
+
+func (e *syncEngine) wait(name string, parties int) (*syncWaiter, wakening, bool) {
+	return e.begin(nil, func(w locks.Waiter) { e.m.Wait(name, parties, w, &e.rd) })
+}
+
+func (e *syncEngine) unlock(m *nodeMutex) (held bool) {
+	e.do(func() {
+		if held = m.holder != 0 && e.m.Unlock(m.id, m.holder, &e.rd); held {
+			m.holder = 0
+		}
+	})
+	return held
+}
+
+// cancelLock reports whether the wait was still open and is over now.
+func (e *syncEngine) cancelLock(m *nodeMutex, w *syncWaiter) (canceled bool) {
+	e.do(func() {
+		if canceled = e.m.CancelLock(m.id, w.id); canceled {
+			delete(e.waiters, w.id)
+		}
+	})
+	return canceled
+}
+
+func (e *syncEngine) cancelWait(name string, parties int, w *syncWaiter) {
+	e.do(func() { e.m.CancelWait(locks.BarrierID(name), parties, w.id, &e.rd) })
+}
+
+// perform queues the messages and wakes the waiters of e.rd. The caller holds e.mu.
+func (e *syncEngine) perform(out *transport.Outbox) {
+	for _, o := range e.rd.Send {
+		e.buf = o.Msg.Append(append(e.buf[:0], classLock))
+		_ = out.Send(o.To, e.buf, nil) // who can't be reached is about to be declared lost
+	}
+	for _, k := range e.rd.Wake {
+		w := e.waiters[k.Waiter]
+		delete(e.waiters, k.Waiter)
+		if w == nil {
+			continue // its wait was ended by fail
+		}
+		if w.mutex != nil && k.Err == locks.OK {
+			w.mutex.holder = k.Waiter
+		}
+		w.woken <- wakening{Woken: k}
+	}
+	e.rd.Reset()
+}
+
+// packet handles a message of a peer, or returns false if it has to wait for a view.
+func (e *syncEngine) packet(p *peer, b []byte) (done bool, err error) {
+	msg, err := locks.Decode(b)
+	if err != nil {
+		return false, err
+	}
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	unplaced := len(e.view.Locks.Nodes) == 0 && msg.Kind != locks.ReportsDone
+	if e.m == nil || msg.Epoch > e.m.Epoch() || unplaced {
+		return false, nil
+	}
+	e.m.Step(p.node, msg, &e.rd)
+	e.perform(p.work.out)
+	return true, nil
+}
+
+// newView tells the locks of a view in which the nodes in gone are no members any more.
+func (e *syncEngine) newView(v coherence.View, gone []pagetable.NodeID) {
+	work := e.s.getWork()
+	defer e.s.putWork(work)
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	before := e.view
+	e.view = v
+	lv := locks.View{Epoch: v.Epoch, Members: v.Nodes(), Home: func(id locks.ID) pagetable.NodeID {
+		return e.view.LockHome(uint64(id))
+	}}
+	if e.m == nil {
+		e.m = locks.New(e.s.self, lv)
+		return
+	}
+	if v.Epoch == before.Epoch {
+		return
+	}
+	for _, n := range gone {
+		if n == v.Departed {
+			lv.Left = append(lv.Left, n)
+		} else {
+			lv.Lost = append(lv.Lost, n)
+		}
+	}
+	if len(v.Locks.Nodes) == 0 {
+		lv.Home = func(locks.ID) pagetable.NodeID { return v.Coordinator }
+	}
+	e.m.NewEpoch(lv, &e.rd)
+	e.perform(work.out)
+}
+
+// surrender gives back what is cached here; nobody here can lock or wait from now on.
+func (e *syncEngine) surrender() {
+	e.do(func() { e.m.Surrender(&e.rd) })
+}
+
+// fail ends every wait with err, now and from now on.
+func (e *syncEngine) fail(err error) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.err = err
+	for _, w := range e.waiters {
+		w.woken <- wakening{err: err}
+	}
+	clear(e.waiters)
+}
+
+// status describes the locks homed here.
+func (e *syncEngine) status() []LockStatus {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	list := []LockStatus{}
+	for _, l := range e.m.Status() {
+		list = append(list, LockStatus{
+			Name: l.Name, Kind: l.Kind, Home: e.s.self, Holder: l.Holder, Waiting: slices.Clone(l.Waiting),
+			Token: uint64(l.Token), Parties: l.Parties, Arrived: l.Arrived, Acquires: l.Acquires,
+			OwnerDied: l.OwnerDied, Broken: l.Broken,
+		})
+	}
+	return list
+}
