@@ -1,6 +1,7 @@
 package bench
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"maps"
@@ -14,26 +15,21 @@ import (
 // Workload is one problem that all ranks of a space solve together.
 type Workload struct {
 	Name    string
-	Suite   string // "micro", "npb", "treadmarks" or "app"
+	Suite   string // one of suites
 	Purpose string // one line: what it shows
 	Sharing string // one line: which rank touches what
 	// Classes are the problem sizes that Spec.Class may name, the default first. Empty: there are none.
 	Classes []string
+	// Reads: it reads the directory that Spec.Input names.
+	Reads bool
 	// Default: it is run when the user names no workload.
 	Default bool
 	// MinRanks is the smallest number of ranks it makes sense with. Default 1.
 	MinRanks int
+	// PageSize of its arrays in bytes. Default that of regions.
+	PageSize int
 	// Run is one rank's part. An error ends the whole benchmark; a wrong result is for Rank.Verify.
 	Run func(ctx context.Context, r *Rank) error
-}
-
-// Spec is one run of a workload. All ranks have the same.
-type Spec struct {
-	Workload string
-	Class    string // one of the workload's classes; "" is its default
-	Size     int    // problem size of workloads without classes; 0 is the workload's default
-	Input    string // directory that an application reads
-	PageSize int    // bytes; 0 is the default of regions
 }
 
 // Metric is one measured quantity of a micro workload: times, or a rate.
@@ -66,6 +62,9 @@ type Result struct {
 // busiestPages is how many pages a Result names.
 const busiestPages = 5
 
+// suites are the kinds of workloads, in the order in which they are listed.
+var suites = []string{"micro", "npb", "treadmarks", "app"}
+
 var workloads = map[string]Workload{}
 
 // register adds a workload to the list. It is called from init functions of this package.
@@ -79,24 +78,8 @@ func register(w Workload) {
 // List returns all workloads by suite and name.
 func List() []Workload {
 	return slices.SortedFunc(maps.Values(workloads), func(a, b Workload) int {
-		return strings.Compare(a.Suite+"\x00"+a.Name, b.Suite+"\x00"+b.Name)
+		return cmp.Or(slices.Index(suites, a.Suite)-slices.Index(suites, b.Suite), strings.Compare(a.Name, b.Name))
 	})
-}
-
-// Check returns what is wrong with a spec for that number of ranks, nil if nothing is.
-func (s Spec) Check(ranks int) error {
-	w, ok := workloads[s.Workload]
-	switch {
-	case !ok:
-		return fmt.Errorf("there is no workload %q: dsm bench list names them", s.Workload)
-	case s.Class != "" && len(w.Classes) == 0:
-		return fmt.Errorf("workload %q has no classes: leave out class %q", w.Name, s.Class)
-	case s.Class != "" && !slices.Contains(w.Classes, s.Class):
-		return fmt.Errorf("workload %q has no class %q: choose one of %s", w.Name, s.Class, strings.Join(w.Classes, ", "))
-	case ranks < w.MinRanks:
-		return fmt.Errorf("workload %q needs %d nodes or more, not %d", w.Name, w.MinRanks, ranks)
-	}
-	return nil
 }
 
 // Run runs the specs one after the other on this rank. All ranks call it with the same specs; emit is
@@ -131,9 +114,11 @@ type Rank struct {
 }
 
 func newRank(s *dsm.Space, run, ranks int, spec Spec) *Rank {
-	if w := workloads[spec.Workload]; spec.Class == "" && len(w.Classes) > 0 {
+	w := workloads[spec.Workload]
+	if spec.Class == "" && len(w.Classes) > 0 {
 		spec.Class = w.Classes[0]
 	}
+	spec.PageSize = cmp.Or(spec.PageSize, w.PageSize)
 	r := &Rank{Space: s, Rank: s.Rank(), Ranks: ranks, Spec: spec, name: fmt.Sprintf("%s.%d", spec.Workload, run)}
 	r.barrier = s.Barrier("bench/"+r.name, ranks)
 	r.Result = Result{
@@ -143,7 +128,17 @@ func newRank(s *dsm.Space, run, ranks int, spec Spec) *Rank {
 	if spec.Class != "" {
 		r.Result.Params["class"] = spec.Class
 	}
+	if spec.PageSize != 0 {
+		r.Result.Params["page_size"] = spec.PageSize
+	}
 	return r
+}
+
+// size returns the problem size, usual if the user names none, and notes it in the result.
+func (r *Rank) size(usual int) int {
+	n := cmp.Or(r.Spec.Size, usual)
+	r.Result.Params["size"] = n
+	return n
 }
 
 // Barrier returns when all ranks have called it.

@@ -2,6 +2,7 @@ package bench
 
 import (
 	"context"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -69,6 +70,30 @@ func TestCheckNamesWhatIsWrong(t *testing.T) {
 	} {
 		if err := spec.Check(1); err == nil {
 			t.Errorf("%+v is accepted for one rank", spec)
+		}
+	}
+}
+
+func TestSpecsTakeWhatConcernsThem(t *testing.T) {
+	for _, c := range []struct {
+		names []string
+		like  Spec
+		want  string // part of the error
+	}{
+		{[]string{"pingpong"}, Spec{Size: 5, PageSize: 256}, ""},
+		{[]string{"pingpong"}, Spec{Class: "S"}, "leave out class"},
+		{[]string{"pingpong", "pingpong"}, Spec{Class: "S"}, "leave out class"},
+		{[]string{"pingpong"}, Spec{Input: "."}, "reads no input"},
+		{[]string{"pingpong"}, Spec{Size: -1}, "above 0"},
+		{[]string{"pingpong"}, Spec{PageSize: 300}, "power of two"},
+		{[]string{"ping"}, Spec{}, "dsm bench list"},
+	} {
+		specs, err := Specs(c.names, c.like, 2)
+		switch {
+		case c.want == "" && (err != nil || len(specs) != len(c.names)):
+			t.Errorf("Specs(%v, %+v) = %v, %v", c.names, c.like, specs, err)
+		case c.want != "" && (err == nil || !strings.Contains(err.Error(), c.want)):
+			t.Errorf("Specs(%v, %+v): error %v, want %q in it", c.names, c.like, err, c.want)
 		}
 	}
 }

@@ -17,11 +17,7 @@ func init() {
 
 // pingpong has ranks 0 and 1 write one word in turn. Each hit moves the page from one to the other.
 func pingpong(ctx context.Context, r *Rank) error {
-	hits := uint64(r.Spec.Size)
-	if hits == 0 {
-		hits = 2000
-	}
-	r.Result.Params["hits"] = hits
+	hits := uint64(r.size(2000))
 	ball := NewArray[uint64](ctx, r, "ball", 1, pagetable.Hashed).Region()
 	err := r.Timed(ctx, func() error {
 		if r.Rank > 1 {
