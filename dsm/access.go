@@ -46,7 +46,9 @@ type batch struct {
 	waiters []waiter
 }
 
-var batches = sync.Pool{New: func() any { return &batch{group: group{done: make(chan struct{}, 1)}} }}
+func newBatchPool() sync.Pool {
+	return sync.Pool{New: func() any { return &batch{group: group{done: make(chan struct{}, 1)}} }}
+}
 
 // fill serves pages from the front of sp until a batch of missing ones is under way or sp is empty,
 // and returns that batch, or nil if every page was here.
@@ -97,7 +99,7 @@ func (r *region) serveHere(index uint64, wt *waiter) bool {
 // newBatch returns an empty batch. One share of its group is the filler's, so that it can't end
 // before it is full.
 func (r *region) newBatch(limit int) *batch {
-	b := batches.Get().(*batch)
+	b := r.s.batches.Get().(*batch)
 	b.r = r
 	b.group.left.Store(1)
 	b.group.err.Store(nil)
@@ -128,7 +130,7 @@ func (b *batch) wait(ctx context.Context) error {
 	err := b.group.result()
 	clear(b.waiters)
 	b.waiters = b.waiters[:0]
-	batches.Put(b)
+	b.r.s.batches.Put(b)
 	return err
 }
 

@@ -8,6 +8,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"pagemesh/transport"
 )
 
 // Config says how a node takes part in a space. The zero Config founds a space of one node on a
@@ -40,6 +42,9 @@ type Config struct {
 	ViewWarning time.Duration
 	// Logger receives warnings and membership changes. Default: slog.Default().
 	Logger *slog.Logger
+	// listen opens the node's endpoint. Default: transport.Listen. Tests put a transport.MemoryNetwork
+	// in its place.
+	listen func(transport.Config) (transport.Endpoint, error)
 }
 
 // Names of the environment variables that ConfigFromEnv reads and that dsm run sets.
@@ -112,6 +117,9 @@ func (c Config) withDefaults() (Config, error) {
 	}
 	if c.Logger == nil {
 		c.Logger = slog.Default()
+	}
+	if c.listen == nil {
+		c.listen = transport.Listen
 	}
 	return c, c.validate()
 }

@@ -36,7 +36,8 @@ type node struct {
 	peers peerSet
 	calls callTable
 	sync  syncEngine
-	works sync.Pool
+	// works and batches hold what is used again and again: *work and *batch.
+	works, batches sync.Pool
 
 	delays delays
 	// leaving: requests of others for pages homed here are dropped, they repeat them elsewhere.
@@ -79,14 +80,14 @@ func newNode(cfg Config) *node {
 	var b [8]byte
 	_, _ = rand.Read(b[:]) // never fails, see package crypto/rand
 	s.incarnation = binary.LittleEndian.Uint64(b[:])
-	s.works = newWorkPool(s)
+	s.works, s.batches = newWorkPool(s), newBatchPool()
 	s.calls.init()
 	s.base.Store(&transport.Traffic{})
 	return s
 }
 
 func (s *node) start(ctx context.Context) error {
-	ep, err := transport.Listen(transport.Config{
+	ep, err := s.cfg.listen(transport.Config{
 		Listen: s.cfg.Listen, Cluster: s.cfg.Cluster, Secret: s.cfg.Secret, Insecure: s.cfg.Insecure,
 		Handler: (*handler)(s), Logger: s.log,
 	})
