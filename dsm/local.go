@@ -31,6 +31,9 @@ func (s *node) open(ctx context.Context, name string, options RegionOptions) (*R
 		return nil, fmt.Errorf("region %q: page size %d: choose a power of two from %d to %d", name,
 			options.PageSize, pagetable.MinPageSize, pagetable.MaxPageSize)
 	}
+	if kind := options.Placement.Kind; !kind.Valid() {
+		return nil, fmt.Errorf("region %q: %v: choose hashed or blocked", name, kind)
+	}
 	if len(name) > pagetable.MaxNameLen || options.Size > pagetable.MaxRegionSize {
 		want.PageSize = pagetable.DefaultPageSize
 		return nil, want.Validate()
