@@ -234,7 +234,12 @@ func (s *node) startGossip() error {
 	if len(addrs) == 0 {
 		return nil
 	}
-	return g.Join(addrs)
+	// Of two nodes that find each other in their views, the one that begins later finds the other
+	// gossiping. The earlier one may not, and has joined nevertheless.
+	if err := g.Join(addrs); err != nil {
+		s.log.Debug("no member gossips yet", "error", err)
+	}
+	return nil
 }
 
 // gossipName is a node's name in the membership library.

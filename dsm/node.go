@@ -87,14 +87,9 @@ func newNode(cfg Config) *node {
 }
 
 func (s *node) start(ctx context.Context) error {
-	ep, err := s.cfg.listen(transport.Config{
-		Listen: s.cfg.Listen, Cluster: s.cfg.Cluster, Secret: s.cfg.Secret, Insecure: s.cfg.Insecure,
-		Handler: (*handler)(s), Logger: s.log,
-	})
-	if err != nil {
+	if err := s.listen(); err != nil {
 		return err
 	}
-	s.ep = ep
 	if len(s.cfg.Seeds) == 0 {
 		s.found()
 	} else if err := s.join(ctx); err != nil {
@@ -108,6 +103,14 @@ func (s *node) start(ctx context.Context) error {
 		return fmt.Errorf("%w cluster %q: %w", ErrJoin, s.cfg.Cluster, err)
 	}
 	return nil
+}
+
+func (s *node) listen() (err error) {
+	s.ep, err = s.cfg.listen(transport.Config{
+		Listen: s.cfg.Listen, Cluster: s.cfg.Cluster, Secret: s.cfg.Secret, Insecure: s.cfg.Insecure,
+		Handler: (*handler)(s), Logger: s.log,
+	})
+	return err
 }
 
 // found makes this node the first one of a new space.
