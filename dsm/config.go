@@ -94,6 +94,25 @@ func ConfigFromEnv() (Config, error) {
 	return c, nil
 }
 
+// Environ returns the environment that describes c, in the form "NAME=value". Every variable is in it, so
+// that added to an environment it hides what that says of another node.
+func (c Config) Environ() []string {
+	join := ""
+	if c.JoinTimeout != 0 {
+		join = c.JoinTimeout.String()
+	}
+	return []string{
+		EnvCluster + "=" + c.Cluster,
+		EnvListen + "=" + c.Listen,
+		EnvSeeds + "=" + strings.Join(c.Seeds, ","),
+		EnvSecret + "=" + c.Secret,
+		EnvInsecure + "=" + strconv.FormatBool(c.Insecure),
+		EnvMembers + "=" + strconv.Itoa(c.Members),
+		EnvRank + "=" + strconv.Itoa(c.Rank),
+		EnvJoin + "=" + join,
+	}
+}
+
 // withDefaults returns c with every zero field replaced by its default, or an error that names the
 // field that is wrong and what to do.
 func (c Config) withDefaults() (Config, error) {
