@@ -1,0 +1,88 @@
+package main
+
+import (
+	"context"
+	"crypto/rand"
+	"fmt"
+	"os"
+	"os/signal"
+	"syscall"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"pagemesh/cmd/dsm/internal/launch"
+	"pagemesh/dsm"
+)
+
+// localNodes returns the Configs of n nodes on this machine that make up one space: rank 0 founds it at an
+// address that the others know. base holds what they have in common; a cluster name and a secret are
+// made up where it has none, so that nothing that runs already is met by chance.
+func localNodes(n int, base dsm.Config) ([]dsm.Config, error) {
+	if base.Cluster == "" {
+		base.Cluster = "run-" + rand.Text()[:8]
+	}
+	if base.Secret == "" {
+		base.Secret = rand.Text()
+	}
+	addrs, err := launch.FreeAddrs(1)
+	if err != nil {
+		return nil, err
+	}
+	nodes := make([]dsm.Config, n)
+	for rank := range nodes {
+		c := base
+		c.Rank, c.Members, c.Listen, c.Seeds = rank, n, "127.0.0.1:0", addrs
+		if rank == 0 {
+			c.Listen, c.Seeds = addrs[0], nil
+		}
+		nodes[rank] = c
+	}
+	return nodes, nil
+}
+
+// job is one program a node, each with a node in it, that end together.
+type job struct {
+	nodes   []dsm.Config
+	command []string
+	files   func(rank int) []*os.File // as launch.Spec.Files
+	stdin   *os.File                  // of rank 0
+	linger  time.Duration             // as launch.Spec.Linger
+}
+
+// run runs the job until all of it has ended. Its space can be found meanwhile.
+func (j *job) run(ctx context.Context, cmd *cobra.Command) error {
+	self, err := os.Executable()
+	if err != nil {
+		return fmt.Errorf("find this program's own file: %w", err)
+	}
+	signals := make(chan os.Signal, 2)
+	signal.Notify(signals, os.Interrupt, syscall.SIGTERM, syscall.SIGHUP, syscall.SIGQUIT)
+	defer signal.Stop(signals)
+	first := j.nodes[0]
+	defer announce(cmd, first, first.Listen, j.command[0])()
+	return launch.Run(ctx, launch.Spec{
+		Copies:  len(j.nodes),
+		Command: j.command,
+		Env:     func(rank int) []string { return append(os.Environ(), j.nodes[rank].Environ()...) },
+		Files:   j.files,
+		Stdin:   j.stdin,
+		Stdout:  cmd.OutOrStdout(),
+		Stderr:  cmd.ErrOrStderr(),
+		Signals: signals,
+		Linger:  j.linger,
+		Keeper:  []string{self, keeperName},
+	})
+}
+
+// keeperName is the command that a job starts to outlive it.
+const keeperName = "keep-until-launcher-ends"
+
+func newKeeper() *cobra.Command {
+	return &cobra.Command{
+		Use:    keeperName,
+		Hidden: true,
+		Args:   noArguments,
+		Run:    func(cmd *cobra.Command, _ []string) { launch.Keep(cmd.InOrStdin()) },
+	}
+}

@@ -1,0 +1,174 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"pagemesh/cmd/dsm/internal/nearest"
+	"pagemesh/cmd/dsm/internal/output"
+	"pagemesh/dsm"
+)
+
+const pagesLong = `Show the pages of a running space that have moved, those first for which programs have
+waited longest, with one sentence on each.
+
+Counts are sums over all members. READS and WRITES are faults that needed the page,
+UPGRADES writes to a page that was there for reading, INVALIDATED copies given up
+because another node wrote, MOVES changes of the writer, STALL the time that faults
+waited. With --page the words that each node wrote are listed too.
+
+The JSON value is an array of {region, page, offset, size, home, read_faults,
+write_faults, upgrades, invalidations, moves, bytes_in, bytes_out, bytes_changed,
+stall_ns, nodes, writers, note}; nodes are those that faulted, writers is an array of
+{node, words, spans} and spans one of {start, end}, in bytes of the page.`
+
+// pagesFlags are those of dsm pages.
+type pagesFlags struct {
+	inspectFlags
+	query dsm.PageQuery
+}
+
+func newPages() *cobra.Command {
+	var f pagesFlags
+	cmd := &cobra.Command{
+		Use:   "pages",
+		Short: "Show the busiest pages of a running space, and why they move",
+		Long:  pagesLong + inspectLong,
+		Args:  noArguments,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			if err := f.check(); err != nil {
+				return err
+			}
+			return f.run(cmd, f.look)
+		},
+	}
+	f.register(cmd)
+	flags := cmd.Flags()
+	flags.StringVar(&f.query.Region, "region", "", "only pages of the region of this `name`")
+	flags.Int64Var(&f.query.Page, "page", -1, "only the page with this `index`, with what each node wrote in it")
+	flags.IntVar(&f.query.Top, "top", 20, "at most `K` pages; 0 for all")
+	flags.Lookup("page").DefValue = "all" // -1 is nothing to type
+	_ = cmd.RegisterFlagCompletionFunc("region", f.completeRegion)
+	return cmd
+}
+
+func (f *pagesFlags) check() error {
+	switch {
+	case f.query.Top < 0:
+		return usagef("--top %d: give a number of pages from 1, or 0 for all", f.query.Top)
+	case f.query.Page < -1:
+		return usagef("--page %d: give the index of a page, from 0", f.query.Page)
+	case f.query.Page >= 0 && f.query.Region == "":
+		return usagef("--page %d: say of which region with --region", f.query.Page)
+	}
+	return nil
+}
+
+func (f *pagesFlags) look(ctx context.Context, in *dsm.Inspector) (report, error) {
+	pages, err := in.Pages(ctx, f.query)
+	if err != nil {
+		return report{}, err
+	}
+	if len(pages) == 0 && f.query.Region != "" {
+		if err := checkRegion(ctx, in, f.query.Region); err != nil {
+			return report{}, err
+		}
+	}
+	return report{
+		json: pages,
+		csv:  func(w io.Writer, header bool) error { return output.WriteCSV(w, pageColumns, pages, header) },
+		table: func(w io.Writer) error {
+			if len(pages) == 0 {
+				_, err := fmt.Fprintln(w, "no page has moved yet")
+				return err
+			}
+			return output.WriteTable(w, pageColumns, pages, f.notes)
+		},
+	}, nil
+}
+
+// checkRegion returns an error if the space has no region of that name.
+func checkRegion(ctx context.Context, in *dsm.Inspector, name string) error {
+	st, err := in.Status(ctx)
+	if err != nil {
+		return err
+	}
+	var names []string
+	for _, r := range st.Regions {
+		if r.Name == name {
+			return nil
+		}
+		names = append(names, r.Name)
+	}
+	if len(names) == 0 {
+		return fmt.Errorf("the space has no region %q: it has none yet", name)
+	}
+	return fmt.Errorf("the space has no region %q: %s", name,
+		nearest.Suggest(name, names, "", "it has "+strings.Join(names, ", ")))
+}
+
+// notes returns the sentence on a page and, if it was asked for alone, who wrote what.
+func (f *pagesFlags) notes(p dsm.PageStats) []string {
+	lines := []string{p.Note}
+	if f.query.Page < 0 {
+		return lines
+	}
+	for _, wr := range p.Writers {
+		var b strings.Builder
+		fmt.Fprintf(&b, "%v wrote %d words:", wr.Node, wr.Words)
+		for _, sp := range wr.Spans {
+			fmt.Fprintf(&b, " [%d,%d)", sp.Start, sp.End)
+		}
+		lines = append(lines, b.String())
+	}
+	return lines
+}
+
+var pageColumns = concat(
+	[]output.Column[dsm.PageStats]{
+		{Name: "region", Title: "PAGE", Text: true, Value: func(p dsm.PageStats) any { return p.Region }, Show: func(p dsm.PageStats) string { return fmt.Sprintf("%s[%d]", p.Region, p.Page) }},
+		{Name: "page", Value: func(p dsm.PageStats) any { return p.Page }},
+		{Name: "offset", Value: func(p dsm.PageStats) any { return p.Offset }},
+		{Name: "size", Value: func(p dsm.PageStats) any { return p.Size }},
+		{Name: "home", Title: "HOME", Text: true, Value: func(p dsm.PageStats) any { return uint32(p.Home) }, Show: func(p dsm.PageStats) string { return p.Home.String() }},
+	},
+	countColumns(func(p dsm.PageStats) dsm.Counts { return p.Counts }),
+	[]output.Column[dsm.PageStats]{
+		{Name: "nodes", Value: func(p dsm.PageStats) any { return nodeNumbers(p.Nodes) }},
+		{Name: "writers", Value: func(p dsm.PageStats) any { return writerList(p) }},
+		{Name: "note", Value: func(p dsm.PageStats) any { return p.Note }},
+	},
+)
+
+// writerList returns who changed a page, and how many words, "1:8 2:512".
+func writerList(p dsm.PageStats) string {
+	var l []string
+	for _, w := range p.Writers {
+		l = append(l, fmt.Sprintf("%d:%d", uint32(w.Node), w.Words))
+	}
+	return strings.Join(l, " ")
+}
+
+// completeRegion offers the regions of the space, if it can be reached.
+func (f *pagesFlags) completeRegion(cmd *cobra.Command, _ []string, _ string) ([]string, cobra.ShellCompDirective) {
+	ctx, cancel := context.WithTimeout(context.Background(), dialTimeout)
+	defer cancel()
+	in, err := f.dial(ctx)
+	if err != nil {
+		return nil, cobra.ShellCompDirectiveError
+	}
+	defer in.Close()
+	st, err := in.Status(ctx)
+	if err != nil {
+		return nil, cobra.ShellCompDirectiveError
+	}
+	var names []string
+	for _, r := range st.Regions {
+		names = append(names, r.Name)
+	}
+	return names, cobra.ShellCompDirectiveNoFileComp
+}

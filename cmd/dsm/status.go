@@ -1,0 +1,103 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"io"
+
+	"github.com/spf13/cobra"
+
+	"pagemesh/cmd/dsm/internal/output"
+	"pagemesh/dsm"
+)
+
+const statusLong = `Show the members of a running space, its regions, and what each member has counted.
+
+The JSON value is an object: cluster, node, addr, access, epoch, coordinator; members,
+an array of {node, addr, incarnation, rank, state}; regions, an array of {name, id,
+base, size, page_size, placement}; nodes, an array of {node, rank, read_faults,
+write_faults, upgrades, invalidations, moves, bytes_in, bytes_out, bytes_changed,
+stall_ns, messages_in, messages_out, wire_bytes_in, wire_bytes_out} of the members that
+answered. CSV has one line for each member.`
+
+func newStatus() *cobra.Command {
+	var f inspectFlags
+	cmd := &cobra.Command{
+		Use:   "status",
+		Short: "Show the members, regions and totals of a running space",
+		Long:  statusLong + inspectLong,
+		Args:  noArguments,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			return f.run(cmd, func(ctx context.Context, in *dsm.Inspector) (report, error) {
+				st, err := in.Status(ctx)
+				return statusReport(st), err
+			})
+		},
+	}
+	f.register(cmd)
+	return cmd
+}
+
+// memberRow is a member with what it has counted, zero if it did not answer.
+type memberRow struct {
+	dsm.MemberStatus
+	stats dsm.NodeStats
+}
+
+var memberColumns = concat(
+	[]output.Column[memberRow]{
+		{Name: "node", Title: "NODE", Text: true, Value: func(m memberRow) any { return uint32(m.Node) }, Show: func(m memberRow) string { return m.Node.String() }},
+		{Name: "rank", Title: "RANK", Value: func(m memberRow) any { return m.Rank }},
+		{Name: "addr", Title: "ADDRESS", Text: true, Value: func(m memberRow) any { return m.Addr }},
+		{Name: "state", Title: "STATE", Text: true, Value: func(m memberRow) any { return m.State }},
+	},
+	countColumns(func(m memberRow) dsm.Counts { return m.stats.Counts }),
+	[]output.Column[memberRow]{
+		{Name: "messages_in", Value: func(m memberRow) any { return m.stats.MessagesIn }},
+		{Name: "messages_out", Title: "MESSAGES", Value: func(m memberRow) any { return m.stats.MessagesOut }, Show: func(m memberRow) string { return output.Count(m.stats.MessagesOut) }},
+		{Name: "wire_bytes_in", Value: func(m memberRow) any { return m.stats.WireIn }},
+		{Name: "wire_bytes_out", Title: "ON WIRE", Value: func(m memberRow) any { return m.stats.WireOut }, Show: func(m memberRow) string { return output.Bytes(m.stats.WireOut) }},
+	},
+)
+
+var regionColumns = []output.Column[dsm.RegionStatus]{
+	{Title: "REGION", Text: true, Value: func(r dsm.RegionStatus) any { return r.Name }},
+	{Title: "SIZE", Value: func(r dsm.RegionStatus) any { return output.Bytes(r.Size) }},
+	{Title: "PAGE SIZE", Value: func(r dsm.RegionStatus) any { return output.Bytes(uint64(r.PageSize)) }},
+	{Title: "BASE", Text: true, Value: func(r dsm.RegionStatus) any { return r.Base }},
+	{Title: "HOMES", Text: true, Value: func(r dsm.RegionStatus) any { return r.Placement }},
+}
+
+func statusReport(st dsm.Status) report {
+	var rows []memberRow
+	for _, m := range st.Members {
+		row := memberRow{MemberStatus: m}
+		for _, s := range st.Nodes {
+			if s.Node == m.Node {
+				row.stats = s
+			}
+		}
+		rows = append(rows, row)
+	}
+	return report{
+		json: st,
+		csv:  func(w io.Writer, header bool) error { return output.WriteCSV(w, memberColumns, rows, header) },
+		table: func(w io.Writer) error {
+			fmt.Fprintf(w, "cluster %s, epoch %d, coordinator %v, %s access; seen from %v at %s\n\n",
+				st.Cluster, st.Epoch, st.Coordinator, st.Access, st.Node, st.Addr)
+			if err := output.WriteTable(w, memberColumns, rows, nil); err != nil || len(st.Regions) == 0 {
+				return err
+			}
+			fmt.Fprintln(w)
+			return output.WriteTable(w, regionColumns, st.Regions, nil)
+		},
+	}
+}
+
+func concat[T any](lists ...[]T) []T {
+	var all []T
+	for _, l := range lists {
+		all = append(all, l...)
+	}
+	return all
+}
