@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -28,7 +29,7 @@ func (f *inspectFlags) dial(ctx context.Context) (*dsm.Inspector, error) {
 		return nil, fmt.Errorf("find running spaces: %w", err)
 	}
 	if addrs := f.named(cfg); len(addrs) > 0 {
-		return dialFirst(ctx, describeNodes(addrs, cfg, known))
+		return dialFirst(ctx, nodesAt(addrs, cfg, known))
 	}
 	known = slices.DeleteFunc(known, func(n running.Node) bool { return cfg.Cluster != "" && n.Cluster != cfg.Cluster })
 	return dialOnly(ctx, known)
@@ -48,18 +49,15 @@ func (f *inspectFlags) named(cfg dsm.Config) []string {
 	return nil
 }
 
-// describeNodes adds to addresses what else is needed to reach them: what cfg says, and where it says
-// nothing what is known.
-func describeNodes(addrs []string, cfg dsm.Config, known []running.Node) []running.Node {
+// nodesAt describes the nodes at addresses by what cfg says of their space and, where it says nothing, by
+// what is known of them.
+func nodesAt(addrs []string, cfg dsm.Config, known []running.Node) []running.Node {
 	var nodes []running.Node
 	for _, addr := range addrs {
 		n := running.Node{Addr: addr, Cluster: cfg.Cluster, Secret: cfg.Secret, Insecure: cfg.Insecure}
-		if i := slices.IndexFunc(known, func(k running.Node) bool { return k.Addr == addr }); i >= 0 {
-			if n.Cluster == "" {
-				n.Cluster = known[i].Cluster
-			}
-			if n.Secret == "" {
-				n.Secret = known[i].Secret
+		for _, k := range known {
+			if k.Addr == addr {
+				n.Cluster, n.Secret = cmp.Or(n.Cluster, k.Cluster), cmp.Or(n.Secret, k.Secret)
 			}
 		}
 		nodes = append(nodes, n)

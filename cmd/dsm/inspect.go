@@ -3,7 +3,6 @@ package main
 import (
 	"bytes"
 	"context"
-	"encoding/json"
 	"fmt"
 	"io"
 	"os"
@@ -12,7 +11,6 @@ import (
 	"time"
 
 	"github.com/spf13/cobra"
-	"golang.org/x/term"
 
 	"pagemesh/cmd/dsm/internal/output"
 	"pagemesh/dsm"
@@ -52,14 +50,17 @@ func (f *inspectFlags) register(cmd *cobra.Command) {
 // formatFlag adds the flag that chooses the format of what a command prints.
 func formatFlag(cmd *cobra.Command, c *output.Choice) {
 	cmd.Flags().VarP(c, "output", "o", "format")
-	_ = cmd.RegisterFlagCompletionFunc("output", cobra.FixedCompletions(c.Names(), cobra.ShellCompDirectiveNoFileComp)) // the flag exists
+	_ = cmd.RegisterFlagCompletionFunc("output", cobra.FixedCompletions(c.Of, cobra.ShellCompDirectiveNoFileComp)) // the flag exists
 }
 
-// report is what an inspection found, in each format.
-type report struct {
-	table func(io.Writer) error
-	csv   func(w io.Writer, header bool) error
-	json  any
+// report is what an inspection found.
+type report interface {
+	// WriteTable writes it for people, with colour or without.
+	WriteTable(w io.Writer, colour bool) error
+	// WriteCSV writes rows, after the names of the columns if header is set.
+	WriteCSV(w io.Writer, header bool) error
+	// value is what JSON holds.
+	value() any
 }
 
 // run looks into the space once, or with --watch until a signal comes.
@@ -101,30 +102,25 @@ func (f *inspectFlags) print(w io.Writer, r report, first bool) error {
 	var b bytes.Buffer
 	var err error
 	switch {
-	case f.format.Format == output.CSV:
-		err = r.csv(&b, first)
-	case f.format.Format == output.JSON && f.watch > 0:
-		err = json.NewEncoder(&b).Encode(r.json)
-	case f.format.Format == output.JSON:
-		err = output.WriteJSON(&b, r.json)
+	case f.format.Value == output.CSV:
+		err = r.WriteCSV(&b, first)
+	case f.format.Value == output.JSON && f.watch > 0:
+		err = output.WriteJSONLine(&b, r.value())
+	case f.format.Value == output.JSON:
+		err = output.WriteJSON(&b, r.value())
 	default:
 		if f.watch > 0 && isTerminal(w) {
-			b.WriteString("\x1b[H\x1b[2J") // to the corner, and clear
+			b.WriteString(clearScreen)
 		} else if !first {
 			b.WriteByte('\n')
 		}
-		err = r.table(&b)
+		err = r.WriteTable(&b, hasColour(w))
 	}
 	if err != nil {
 		return err
 	}
 	_, err = w.Write(b.Bytes())
 	return err
-}
-
-func isTerminal(w io.Writer) bool {
-	f, ok := w.(*os.File)
-	return ok && term.IsTerminal(int(f.Fd()))
 }
 
 // countColumns returns the columns of what nodes and pages count alike.

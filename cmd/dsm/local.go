@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/rand"
 	"fmt"
+	"io"
 	"os"
 	"os/signal"
 	"syscall"
@@ -43,11 +44,14 @@ func localNodes(n int, base dsm.Config) ([]dsm.Config, error) {
 
 // job is one program a node, each with a node in it, that end together.
 type job struct {
-	nodes   []dsm.Config
-	command []string
-	files   func(rank int) []*os.File // as launch.Spec.Files
-	stdin   *os.File                  // of rank 0
-	linger  time.Duration             // as launch.Spec.Linger
+	nodes          []dsm.Config
+	command        []string
+	name           string        // of the job, for people
+	linger         time.Duration // as the next ones: see launch.Spec
+	files          func(rank int) []*os.File
+	started        func()
+	stdin          *os.File
+	stdout, stderr io.Writer
 }
 
 // run runs the job until all of it has ended. Its space can be found meanwhile.
@@ -60,15 +64,16 @@ func (j *job) run(ctx context.Context, cmd *cobra.Command) error {
 	signal.Notify(signals, os.Interrupt, syscall.SIGTERM, syscall.SIGHUP, syscall.SIGQUIT)
 	defer signal.Stop(signals)
 	first := j.nodes[0]
-	defer announce(cmd, first, first.Listen, j.command[0])()
+	defer announce(cmd, first, first.Listen, j.name)()
 	return launch.Run(ctx, launch.Spec{
 		Copies:  len(j.nodes),
 		Command: j.command,
 		Env:     func(rank int) []string { return append(os.Environ(), j.nodes[rank].Environ()...) },
 		Files:   j.files,
+		Started: j.started,
 		Stdin:   j.stdin,
-		Stdout:  cmd.OutOrStdout(),
-		Stderr:  cmd.ErrOrStderr(),
+		Stdout:  j.stdout,
+		Stderr:  j.stderr,
 		Signals: signals,
 		Linger:  j.linger,
 		Keeper:  []string{self, keeperName},

@@ -30,7 +30,7 @@ func newLocks() *cobra.Command {
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			return f.run(cmd, func(ctx context.Context, in *dsm.Inspector) (report, error) {
 				locks, err := in.Locks(ctx)
-				return locksReport(locks), err
+				return locksReport{output.List[dsm.LockStatus]{Columns: lockColumns, Rows: locks}}, err
 			})
 		},
 	}
@@ -38,18 +38,18 @@ func newLocks() *cobra.Command {
 	return cmd
 }
 
-func locksReport(locks []dsm.LockStatus) report {
-	return report{
-		json: locks,
-		csv:  func(w io.Writer, header bool) error { return output.WriteCSV(w, lockColumns, locks, header) },
-		table: func(w io.Writer) error {
-			if len(locks) == 0 {
-				_, err := fmt.Fprintln(w, "no lock or barrier has been used yet")
-				return err
-			}
-			return output.WriteTable(w, lockColumns, locks, nil)
-		},
+// locksReport is locks as rows.
+type locksReport struct{ output.List[dsm.LockStatus] }
+
+func (r locksReport) value() any { return r.Rows }
+
+// WriteTable implements report.
+func (r locksReport) WriteTable(w io.Writer, colour bool) error {
+	if len(r.Rows) == 0 {
+		_, err := fmt.Fprintln(w, "no lock or barrier has been used yet")
+		return err
 	}
+	return r.List.WriteTable(w, colour)
 }
 
 var lockColumns = []output.Column[dsm.LockStatus]{
@@ -63,7 +63,7 @@ var lockColumns = []output.Column[dsm.LockStatus]{
 	{Name: "arrived", Title: "ARRIVED", Value: func(l dsm.LockStatus) any { return l.Arrived }, Show: showArrived},
 	{Name: "acquires", Title: "TIMES", Value: func(l dsm.LockStatus) any { return l.Acquires }, Show: func(l dsm.LockStatus) string { return output.Count(l.Acquires) }},
 	{Name: "owner_died", Value: func(l dsm.LockStatus) any { return l.OwnerDied }},
-	{Name: "broken", Title: "STATE", Text: true, Value: func(l dsm.LockStatus) any { return l.Broken }, Show: showState},
+	{Name: "broken", Title: "STATE", Text: true, Value: func(l dsm.LockStatus) any { return l.Broken }, Show: showState, Alarm: func(l dsm.LockStatus) bool { return l.Broken || l.OwnerDied }},
 }
 
 func showHolder(l dsm.LockStatus) string {

@@ -12,6 +12,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"pagemesh/cmd/dsm/internal/running"
 	"pagemesh/dsm"
 )
 
@@ -26,9 +27,10 @@ standard output, whose last word is the address for others to join:
 An interrupt (Ctrl-C) or SIGTERM makes it leave: what it holds moves to the other
 nodes first. A second signal ends it at once, and what only it held is lost.
 
-Each flag but --listen has its default from the environment, by which programs are
-configured too. The secret has no flag, because the command lines of all processes
-can be read by every user: put it into a file or the environment.`
+Flags have their defaults from the environment, by which programs are configured too.
+Cluster name and secret of a --seed that this user runs on this machine are found, so
+that a node can join what dsm run has started. The secret has no flag, because every
+user can read the command lines of all processes: put it into a file or the environment.`
 
 // nodeFlags are those of dsm node.
 type nodeFlags struct {
@@ -82,6 +84,10 @@ func (f *nodeFlags) config(cmd *cobra.Command) (dsm.Config, error) {
 	}
 	if f.timeout > 0 {
 		cfg.JoinTimeout = f.timeout
+	}
+	if known, err := running.List(running.Dir()); err == nil && len(cfg.Seeds) > 0 {
+		seed := nodesAt(cfg.Seeds, cfg, known)[0]
+		cfg.Cluster, cfg.Secret = seed.Cluster, seed.Secret
 	}
 	cfg.Logger = slog.New(slog.NewTextHandler(cmd.ErrOrStderr(), nil))
 	return cfg, nil

@@ -71,24 +71,28 @@ func (f *pagesFlags) check() error {
 func (f *pagesFlags) look(ctx context.Context, in *dsm.Inspector) (report, error) {
 	pages, err := in.Pages(ctx, f.query)
 	if err != nil {
-		return report{}, err
+		return nil, err
 	}
 	if len(pages) == 0 && f.query.Region != "" {
 		if err := checkRegion(ctx, in, f.query.Region); err != nil {
-			return report{}, err
+			return nil, err
 		}
 	}
-	return report{
-		json: pages,
-		csv:  func(w io.Writer, header bool) error { return output.WriteCSV(w, pageColumns, pages, header) },
-		table: func(w io.Writer) error {
-			if len(pages) == 0 {
-				_, err := fmt.Fprintln(w, "no page has moved yet")
-				return err
-			}
-			return output.WriteTable(w, pageColumns, pages, f.notes)
-		},
-	}, nil
+	return pagesReport{output.List[dsm.PageStats]{Columns: pageColumns, Rows: pages, Notes: f.notes}}, nil
+}
+
+// pagesReport is pages as rows.
+type pagesReport struct{ output.List[dsm.PageStats] }
+
+func (r pagesReport) value() any { return r.Rows }
+
+// WriteTable implements report.
+func (r pagesReport) WriteTable(w io.Writer, colour bool) error {
+	if len(r.Rows) == 0 {
+		_, err := fmt.Fprintln(w, "no page has moved yet")
+		return err
+	}
+	return r.List.WriteTable(w, colour)
 }
 
 // checkRegion returns an error if the space has no region of that name.

@@ -2,6 +2,7 @@ package main
 
 import (
 	"os"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -87,6 +88,9 @@ func (f *runFlags) run(cmd *cobra.Command, command []string) error {
 	if err != nil {
 		return err
 	}
-	j := job{nodes: nodes, command: command, stdin: os.Stdin, linger: lossReport}
+	j := job{
+		nodes: nodes, command: command, name: strings.Join(command, " "), linger: lossReport,
+		stdin: os.Stdin, stdout: cmd.OutOrStdout(), stderr: cmd.ErrOrStderr(),
+	}
 	return j.run(cmd.Context(), cmd)
 }

@@ -30,7 +30,7 @@ func newStatus() *cobra.Command {
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			return f.run(cmd, func(ctx context.Context, in *dsm.Inspector) (report, error) {
 				st, err := in.Status(ctx)
-				return statusReport(st), err
+				return newStatusReport(st), err
 			})
 		},
 	}
@@ -68,8 +68,14 @@ var regionColumns = []output.Column[dsm.RegionStatus]{
 	{Title: "HOMES", Text: true, Value: func(r dsm.RegionStatus) any { return r.Placement }},
 }
 
-func statusReport(st dsm.Status) report {
-	var rows []memberRow
+// statusReport is a Status as rows of members.
+type statusReport struct {
+	output.List[memberRow]
+	status dsm.Status
+}
+
+func newStatusReport(st dsm.Status) statusReport {
+	r := statusReport{output.List[memberRow]{Columns: memberColumns}, st}
 	for _, m := range st.Members {
 		row := memberRow{MemberStatus: m}
 		for _, s := range st.Nodes {
@@ -77,21 +83,23 @@ func statusReport(st dsm.Status) report {
 				row.stats = s
 			}
 		}
-		rows = append(rows, row)
+		r.Rows = append(r.Rows, row)
 	}
-	return report{
-		json: st,
-		csv:  func(w io.Writer, header bool) error { return output.WriteCSV(w, memberColumns, rows, header) },
-		table: func(w io.Writer) error {
-			fmt.Fprintf(w, "cluster %s, epoch %d, coordinator %v, %s access; seen from %v at %s\n\n",
-				st.Cluster, st.Epoch, st.Coordinator, st.Access, st.Node, st.Addr)
-			if err := output.WriteTable(w, memberColumns, rows, nil); err != nil || len(st.Regions) == 0 {
-				return err
-			}
-			fmt.Fprintln(w)
-			return output.WriteTable(w, regionColumns, st.Regions, nil)
-		},
+	return r
+}
+
+func (r statusReport) value() any { return r.status }
+
+// WriteTable implements report.
+func (r statusReport) WriteTable(w io.Writer, colour bool) error {
+	st := r.status
+	fmt.Fprintf(w, "cluster %s, epoch %d, coordinator %v, %s access; seen from %v at %s\n\n",
+		st.Cluster, st.Epoch, st.Coordinator, st.Access, st.Node, st.Addr)
+	if err := r.List.WriteTable(w, colour); err != nil || len(st.Regions) == 0 {
+		return err
 	}
+	fmt.Fprintln(w)
+	return output.List[dsm.RegionStatus]{Columns: regionColumns, Rows: st.Regions}.WriteTable(w, colour)
 }
 
 func concat[T any](lists ...[]T) []T {

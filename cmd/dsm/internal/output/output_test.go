@@ -3,7 +3,9 @@ package output
 import (
 	"bytes"
 	"encoding/json"
+	"io"
 	"math"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -15,51 +17,84 @@ type page struct {
 	Note  string `json:"note"`
 }
 
-var columns = []Column[page]{
-	{Name: "name", Title: "PAGE", Text: true, Value: func(p page) any { return p.Name }},
-	{Name: "bytes", Title: "RECEIVED", Value: func(p page) any { return p.Bytes }, Show: func(p page) string { return Bytes(p.Bytes) }},
-	{Name: "note", Value: func(p page) any { return p.Note }},
+// pages returns a list that shows each thing that a column can do.
+func pages(rows ...page) List[page] {
+	return List[page]{
+		Columns: []Column[page]{
+			{Name: "name", Title: "PAGE", Text: true, Value: func(p page) any { return p.Name }},
+			{Name: "bytes", Title: "RECEIVED", Value: func(p page) any { return p.Bytes },
+				Show: func(p page) string { return Bytes(p.Bytes) }, Alarm: func(p page) bool { return p.Bytes > 1000 }},
+			{Name: "note", Value: func(p page) any { return p.Note }},
+			{Title: "KIND", Text: true, Value: func(page) any { return "x" }},
+		},
+		Rows: rows,
+	}
 }
 
-var pages = []page{{"grid[0]", 4096, "Read by n1, \"n2\"."}, {"µ[12]", 1, ""}}
+var two = []page{{"grid[0]", 4096, "Read by n1, \"n2\"."}, {"µ[12]", 1, ""}}
 
-func TestFormats(t *testing.T) {
+func TestTable(t *testing.T) {
 	for _, tc := range []struct {
-		name  string
-		write func(*bytes.Buffer) error
-		want  string
+		name   string
+		rows   []page
+		notes  func(page) []string
+		colour bool
+		want   []string
 	}{
-		{"table", func(b *bytes.Buffer) error { return WriteTable(b, columns, pages, nil) },
-			"PAGE     RECEIVED\n" +
-				"grid[0]  4.00 KiB\n" +
-				"µ[12]         1 B\n"},
-		{"table with notes", func(b *bytes.Buffer) error {
-			return WriteTable(b, columns, pages, func(p page) []string { return strings.Fields(p.Note) })
-		},
-			"PAGE     RECEIVED\n" +
-				"grid[0]  4.00 KiB\n" +
-				"    Read\n    by\n    n1,\n    \"n2\".\n" +
-				"µ[12]         1 B\n"},
-		{"hostile table", func(b *bytes.Buffer) error {
-			return WriteTable(b, columns, []page{{Name: "a\x1b[2J\n"}}, func(page) []string { return []string{"\r!"} })
-		},
-			"PAGE    RECEIVED\n" +
-				"a?[2J?       0 B\n" +
-				"    ?!\n"},
-		{"empty table", func(b *bytes.Buffer) error { return WriteTable(b, columns, nil, nil) }, "PAGE  RECEIVED\n"},
-		{"csv", func(b *bytes.Buffer) error { return WriteCSV(b, columns, pages, true) },
-			"name,bytes,note\n" +
-				"grid[0],4096,\"Read by n1, \"\"n2\"\".\"\n" +
-				"µ[12],1,\n"},
-		{"csv without header", func(b *bytes.Buffer) error { return WriteCSV(b, columns, pages[1:], false) }, "µ[12],1,\n"},
-		{"empty csv", func(b *bytes.Buffer) error { return WriteCSV(b, columns, nil, true) }, "name,bytes,note\n"},
-		{"json", func(b *bytes.Buffer) error { return WriteJSON(b, pages[:1]) },
-			"[\n  {\n    \"name\": \"grid[0]\",\n    \"bytes\": 4096,\n    \"note\": \"Read by n1, \\\"n2\\\".\"\n  }\n]\n"},
-		{"empty json", func(b *bytes.Buffer) error { return WriteJSON(b, []page{}) }, "[]\n"},
+		{"rows", two, nil, false, []string{
+			"PAGE     RECEIVED  KIND",
+			"grid[0]  4.00 KiB  x",
+			"µ[12]         1 B  x",
+		}},
+		{"notes", two, func(p page) []string { return strings.Fields(p.Note) }, false, []string{
+			"PAGE     RECEIVED  KIND",
+			"grid[0]  4.00 KiB  x",
+			"    Read",
+			"    by",
+			"    n1,",
+			"    \"n2\".",
+			"µ[12]         1 B  x",
+		}},
+		{"colour", two, nil, true, []string{
+			"\x1b[1mPAGE\x1b[0m     \x1b[1mRECEIVED\x1b[0m  \x1b[1mKIND\x1b[0m",
+			"grid[0]  \x1b[31m4.00 KiB\x1b[0m  x",
+			"µ[12]         1 B  x",
+		}},
+		{"hostile", []page{{Name: "a\x1b[2J\n"}}, func(page) []string { return []string{"\r!"} }, false, []string{
+			"PAGE    RECEIVED  KIND",
+			"a?[2J?       0 B  x",
+			"    ?!",
+		}},
+		{"empty", nil, nil, false, []string{"PAGE  RECEIVED  KIND"}},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			l := pages(tc.rows...)
+			l.Notes = tc.notes
+			var b bytes.Buffer
+			if err := l.WriteTable(&b, tc.colour); err != nil {
+				t.Fatal(err)
+			}
+			if got := strings.Split(strings.TrimSuffix(b.String(), "\n"), "\n"); !slices.Equal(got, tc.want) {
+				t.Errorf("got\n%q\nwant\n%q", got, tc.want)
+			}
+		})
+	}
+}
+
+func TestCSV(t *testing.T) {
+	for _, tc := range []struct {
+		name   string
+		rows   []page
+		header bool
+		want   string
+	}{
+		{"rows", two, true, "name,bytes,note\ngrid[0],4096,\"Read by n1, \"\"n2\"\".\"\nµ[12],1,\n"},
+		{"without header", two[1:], false, "µ[12],1,\n"},
+		{"empty", nil, true, "name,bytes,note\n"},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			var b bytes.Buffer
-			if err := tc.write(&b); err != nil {
+			if err := pages(tc.rows...).WriteCSV(&b, tc.header); err != nil {
 				t.Fatal(err)
 			}
 			if b.String() != tc.want {
@@ -70,16 +105,22 @@ func TestFormats(t *testing.T) {
 }
 
 func TestJSONIsExact(t *testing.T) {
-	var b bytes.Buffer
-	if err := WriteJSON(&b, page{Bytes: math.MaxUint64, Note: "a<b & c"}); err != nil {
-		t.Fatal(err)
-	}
-	var back page
-	if err := json.Unmarshal(b.Bytes(), &back); err != nil || back.Bytes != math.MaxUint64 {
-		t.Errorf("%+v, %v", back, err)
-	}
-	if !strings.Contains(b.String(), "a<b & c") {
-		t.Errorf("not written as it is: %s", b.String())
+	want := page{Bytes: math.MaxUint64, Note: "a<b & c"}
+	for name, write := range map[string]func(io.Writer, any) error{"indented": WriteJSON, "line": WriteJSONLine} {
+		var b bytes.Buffer
+		if err := write(&b, want); err != nil {
+			t.Fatal(err)
+		}
+		if lines := bytes.Count(b.Bytes(), []byte("\n")); (name == "line") != (lines == 1) {
+			t.Errorf("%s: %d lines", name, lines)
+		}
+		if !strings.Contains(b.String(), want.Note) || !strings.HasSuffix(b.String(), "}\n") {
+			t.Errorf("%s: not written as it is: %q", name, b.String())
+		}
+		var got page
+		if err := json.Unmarshal(b.Bytes(), &got); err != nil || got != want {
+			t.Errorf("%s: %+v, %v", name, got, err)
+		}
 	}
 }
 
@@ -104,11 +145,11 @@ func TestChoice(t *testing.T) {
 	if c.String() != "table" || c.Type() != "table|json|csv" {
 		t.Errorf("default %v of type %v", c, c.Type())
 	}
-	if err := c.Set("json"); err != nil || c.Format != JSON {
+	if err := c.Set("json"); err != nil || c.Value != JSON {
 		t.Errorf("Set(json): %v, %v", c, err)
 	}
-	for wrong, want := range map[string]string{"jsn": "did you mean json?", "bench": "want table, json, csv"} {
-		if err := c.Set(wrong); err == nil || err.Error() != want || c.Format != JSON {
+	for wrong, want := range map[string]string{"jsn": "did you mean json?", "bench": "choose table, json, csv"} {
+		if err := c.Set(wrong); err == nil || err.Error() != want || c.Value != JSON {
 			t.Errorf("Set(%q): %v, want %q", wrong, err, want)
 		}
 	}
