@@ -27,6 +27,7 @@ const (
 	callPages                      // JSON PageQuery → JSON []PageStats
 	callLocks                      // JSON []LockStatus
 	callReset                      // forget what was counted
+	callPing                       // answer
 	callKindEnd
 )
 
@@ -211,6 +212,8 @@ func (s *node) answerCall(from pagetable.NodeID, kind callKind, question []byte)
 		return s.answerPages(question)
 	case callLocks:
 		return marshal(s.sync.status())
+	case callPing:
+		return nil, nil
 	case callReset:
 		s.resetHere()
 		return nil, nil
