@@ -1,7 +1,9 @@
 package vm
 
+import "pagemesh/pagetable"
+
 // Memory is a contiguous range of zero-filled memory that costs nothing until it is touched. Get one
-// from Reserve.
+// from Reserve. It is the Frames to which no program can be attached: offsets and lengths are any.
 type Memory struct {
 	b []byte // the whole range, its first byte aligned to at least 8; nil after Close
 }
@@ -16,3 +18,9 @@ func (m *Memory) Bytes(off uint64, n int) []byte {
 
 // Size returns the number of bytes that were reserved, or 0 after Close.
 func (m *Memory) Size() uint64 { return uint64(len(m.b)) }
+
+// Protect implements Frames. There is nobody to be kept out.
+func (m *Memory) Protect(_ uint64, _ int, _, _ pagetable.Access) error { return nil }
+
+// Poison implements Frames. There is nobody to be woken.
+func (m *Memory) Poison(uint64, int) error { return nil }

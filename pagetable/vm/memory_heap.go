@@ -22,9 +22,12 @@ func Reserve(size uint64) (*Memory, error) {
 	return &Memory{b: b}, nil
 }
 
-// Release makes n bytes from off read as zero.
+// Release makes n bytes from off read as zero. Its error is always nil.
 // Preconditions: as for Bytes, and nobody else touches these bytes meanwhile.
-func (m *Memory) Release(off uint64, n int) { clear(m.Bytes(off, n)) }
+func (m *Memory) Release(off uint64, n int) error {
+	clear(m.Bytes(off, n))
+	return nil
+}
 
 // Close drops the memory. A second Close does nothing.
 func (m *Memory) Close() error {

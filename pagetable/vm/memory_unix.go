@@ -31,16 +31,16 @@ func Reserve(size uint64) (*Memory, error) {
 }
 
 // Release gives n bytes from off back to the system as far as they fill its pages; all of them read as
-// zero afterwards.
+// zero afterwards. Its error is always nil: what can't be given back is cleared.
 // Preconditions: as for Bytes, and nobody else touches these bytes meanwhile.
-func (m *Memory) Release(off uint64, n int) {
+func (m *Memory) Release(off uint64, n int) error {
 	released := m.Bytes(off, n)
 	page := uint64(os.Getpagesize())
 	first := (off + page - 1) &^ (page - 1)
 	last := (off + uint64(n)) &^ (page - 1)
 	if first >= last {
 		clear(released)
-		return
+		return nil
 	}
 	clear(m.b[off:first])
 	clear(m.b[last : off+uint64(n)])
@@ -51,6 +51,7 @@ func (m *Memory) Release(off uint64, n int) {
 	if err := unix.Madvise(whole, unix.MADV_DONTNEED); err != nil {
 		clear(whole) // locked memory, for example, can't be given back
 	}
+	return nil
 }
 
 // Close gives the memory back. A second Close does nothing.
