@@ -86,6 +86,21 @@ func TestFirstInFirstOut(t *testing.T) {
 	})
 }
 
+func TestBothEndsCanSendOnceConnectReturns(t *testing.T) {
+	conform(t, func(t *testing.T, l lister) {
+		for range 100 {
+			a, b := l.start(t, 1, nil), l.start(t, 2, nil)
+			a.connect(2, b)
+			if err := b.post(1, []byte("at once"), nil); err != nil {
+				t.Fatal(err)
+			}
+			a.awaitPackets(2, 1)
+			a.Close()
+			b.Close()
+		}
+	})
+}
+
 func TestDisconnectSendsWhatIsQueued(t *testing.T) {
 	conform(t, func(t *testing.T, l lister) {
 		a, b := l.pair(t)

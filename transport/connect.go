@@ -135,6 +135,7 @@ func (e *tcp) dialPeer(ctx context.Context, node pagetable.NodeID, addr string, 
 		conn.Close()
 		return nil, err
 	}
+	l.out.begin()
 	return l, nil
 }
 
@@ -167,8 +168,8 @@ func (e *tcp) release(node pagetable.NodeID, a *attempt) {
 	}
 }
 
-// install makes a connection whose handshake is done the link to peer and begins to serve it, unless
-// its attempt was taken over.
+// install makes a connection the link to peer and begins to serve it, unless its attempt was taken
+// over. What is sent waits for outgoing.begin.
 func (e *tcp) install(conn *net.TCPConn, a *attempt, peer Identity, addr string) (*link, error) {
 	if err := conn.SetDeadline(time.Time{}); err != nil {
 		return nil, err

@@ -21,7 +21,7 @@ type link struct {
 func newLink(ep *tcp, conn *net.TCPConn, peer Identity, addr string) (*link, error) {
 	l := &link{ep: ep, conn: conn, peer: peer, addr: addr, up: make(chan struct{}), in: newInbound()}
 	l.out = outgoing{
-		conn: conn, limit: ep.cfg.maxQueued, wake: make(chan struct{}, 1), stop: make(chan struct{}),
+		conn: conn, limit: ep.cfg.maxQueued, wake: make(chan struct{}, 1), stop: make(chan struct{}), held: true,
 	}
 	if err := l.out.attempt.init(conn); err != nil {
 		return nil, err

@@ -16,7 +16,8 @@ const (
 )
 
 // outgoing is the queue of bytes to one peer and the right to write to its connection. That right has
-// at most one holder: a goroutine in flush, or the background writer, or nobody. Two buffers swap
+// at most one holder: at first the handshake, then a goroutine in flush, or the background writer, or
+// nobody. Two buffers swap
 // between the queue and the holder, so that nothing is allocated once they have grown.
 type outgoing struct {
 	conn    net.Conn
@@ -56,8 +57,12 @@ func (o *outgoing) send(header, body []byte) error {
 
 // flush writes what is queued as far as the kernel takes it at once, and leaves the rest to the
 // background writer. If somebody else is writing, that one writes this too.
-func (o *outgoing) flush() {
-	buf := o.acquire()
+func (o *outgoing) flush() { o.write(o.acquire()) }
+
+// begin ends the time in which the handshake has the right to write.
+func (o *outgoing) begin() { o.write(o.release(nil)) }
+
+func (o *outgoing) write(buf []byte) {
 	for round := 1; buf != nil; round++ {
 		n, err := o.attempt.write(buf)
 		if err != nil {

@@ -228,11 +228,18 @@ func (e *tcp) welcomePeer(h *handshake, conn *net.TCPConn, self Identity, hi hel
 		return r
 	}
 	defer e.release(hi.self.Node, a)
-	if err := h.welcome(self); err != nil {
+	// The link is there before the dialer is welcome: once Connect has returned there, whatever this
+	// end sends finds its way.
+	l, err := e.install(conn, a, hi.self, hi.addr)
+	if err != nil {
 		return err
 	}
-	_, err := e.install(conn, a, hi.self, hi.addr)
-	return err
+	if err := h.welcome(self); err != nil {
+		l.out.broken(err)
+		return err
+	}
+	l.out.begin()
+	return nil
 }
 
 func (e *tcp) welcomeStream(h *handshake, conn *net.TCPConn, self Identity, hi hello) error {
