@@ -27,14 +27,13 @@ const (
 	callPages                      // JSON PageQuery → JSON []PageStats
 	callLocks                      // JSON []LockStatus
 	callReset                      // forget what was counted
-	callPing                       // answer
 	callKindEnd
 )
 
 // wireErrors are the errors that keep their identity between nodes; their index is the code.
 var wireErrors = []error{
 	errors.New("remote"), ErrMismatch, ErrNotExist, ErrClosed, ErrNodeLost, coherence.ErrLeaveBusy,
-	coherence.ErrNotMember, errNotCoordinator,
+	coherence.ErrNotMember, errNotCoordinator, ErrNotHeld, ErrNotMapped, ErrRange, ErrTimeout, context.Canceled,
 }
 
 // remoteError is an error that a peer has answered with.
@@ -212,8 +211,6 @@ func (s *node) answerCall(from pagetable.NodeID, kind callKind, question []byte)
 		return s.answerPages(question)
 	case callLocks:
 		return marshal(s.sync.status())
-	case callPing:
-		return nil, nil
 	case callReset:
 		s.resetHere()
 		return nil, nil

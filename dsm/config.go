@@ -40,6 +40,13 @@ type Config struct {
 	// ViewWarning is how long a view may delay another node before a warning names its holder.
 	// Default 1 s.
 	ViewWarning time.Duration
+	// Serve is the path of a Unix socket at which this node serves the programs of this machine that
+	// attach to it (Linux only). Default empty: none.
+	Serve string
+	// Attach is the path of the Unix socket of a node on this machine. The program then uses that node
+	// instead of becoming one, and of the other fields only JoinTimeout and Logger matter. Default
+	// empty: the program becomes a node.
+	Attach string
 	// Logger receives warnings and membership changes. Default: slog.Default().
 	Logger *slog.Logger
 	// listen opens the node's endpoint. Default: transport.Listen. Tests put a transport.MemoryNetwork
@@ -57,6 +64,7 @@ const (
 	EnvMembers  = "PAGEMESH_MEMBERS"  // Config.Members
 	EnvRank     = "PAGEMESH_RANK"     // Config.Rank
 	EnvJoin     = "PAGEMESH_JOIN"     // Config.JoinTimeout, such as 30s
+	EnvAttach   = "PAGEMESH_ATTACH"   // Config.Attach
 )
 
 // ConfigFromEnv returns the Config that the environment describes; a variable that is not set leaves
@@ -67,6 +75,7 @@ func ConfigFromEnv() (Config, error) {
 		Cluster: os.Getenv(EnvCluster),
 		Listen:  os.Getenv(EnvListen),
 		Secret:  os.Getenv(EnvSecret),
+		Attach:  os.Getenv(EnvAttach),
 	}
 	for s := range strings.SplitSeq(os.Getenv(EnvSeeds), ",") {
 		if s = strings.TrimSpace(s); s != "" {

@@ -24,6 +24,8 @@ type work struct {
 	// local are the messages that the node sends to itself, to be stepped after the Ready that holds
 	// them.
 	local []coherence.Message
+	// spare holds the bytes of a page that was taken away from programs before they were sent.
+	spare []byte
 }
 
 func (s *node) newWork() *work {
@@ -62,7 +64,7 @@ func (w *work) fault(r *region, index uint64, wt *waiter) {
 	defer pg.mu.Unlock()
 	wt.pg = pg
 	if err := w.s.refusal(pg.closed || w.s.leaving.Load() && wt.op != opLeave); err != nil {
-		wt.group.finish(err)
+		wt.finish(r, err)
 		return
 	}
 	before := pg.proto.Access()
@@ -113,6 +115,9 @@ func (w *work) perform(r *region, pg *page, cause coherence.Message, body []byte
 		w.effects(r, pg, m, nil)
 	}
 	w.local = w.local[:0]
+	if pg.lease.access != pagetable.NoAccess && pg.proto.Delayed() {
+		w.endLease(r, pg)
+	}
 }
 
 // effects performs one Ready in the order that coherence/doc.go numbers.
@@ -120,17 +125,20 @@ func (w *work) effects(r *region, pg *page, cause coherence.Message, body []byte
 	rd := &w.rd
 	frame := r.frame(pg.proto.ID().Index())
 	pg.install(rd.Install, frame, cause, body)
-	if rd.Before != rd.After {
-		pg.protect(rd, frame, cause)
+	switch {
+	case rd.Before != rd.After:
+		frame = w.protect(r, pg, frame)
+	case rd.Woken != pagetable.NoAccess && r.mapped:
+		r.setRight(pg, pagetable.NoAccess, rd.After) // of a program that has come later than the page
 	}
 	for i := range rd.Send {
 		w.send(pg, &rd.Send[i], frame)
 	}
 	if rd.Woken != pagetable.NoAccess {
-		pg.wake(rd.Woken, frame)
+		pg.wake(r, rd.Woken, frame)
 	}
 	if rd.Lost {
-		pg.fail(fmt.Errorf("page %v of region %q: %w: its home or its last copy went down with a node",
+		pg.fail(r, fmt.Errorf("page %v of region %q: %w: its home or its last copy went down with a node",
 			pg.proto.ID(), r.name(), ErrNodeLost))
 	}
 	w.noteDelay(r, pg)
@@ -150,18 +158,50 @@ func (pg *page) install(c coherence.Content, frame []byte, cause coherence.Messa
 	}
 }
 
-// protect follows a change of the node's right. In explicit access there is no page protection to
-// change: the right itself is what every access checks. What remains is to see who writes what.
-func (pg *page) protect(rd *coherence.Ready, frame []byte, cause coherence.Message) {
-	switch {
-	case rd.After == pagetable.WriteAccess:
+// protect follows a change of the node's right and returns where the page's bytes are afterwards. In
+// explicit access there is no protection to change: the right itself is what every access checks.
+func (w *work) protect(r *region, pg *page, frame []byte) []byte {
+	rd := &w.rd
+	if rd.After == pagetable.WriteAccess {
 		pg.traffic.writable(frame, pg.used)
 		pg.used = true
-	case rd.Before == pagetable.WriteAccess:
+	}
+	r.setRight(pg, rd.Before, rd.After)
+	if rd.Before == pagetable.WriteAccess {
 		pg.traffic.writeLost(frame)
 	}
-	if rd.After == pagetable.NoAccess {
-		pg.traffic.takenAway(cause)
+	if rd.After != pagetable.NoAccess {
+		return frame
+	}
+	if !w.s.leaving.Load() {
+		pg.traffic.Invalidations++
+	}
+	if r.mapped {
+		return w.takeAway(r, pg, frame)
+	}
+	return frame
+}
+
+// takeAway ends the use of a page by programs, and saves the bytes that are still to be sent.
+func (w *work) takeAway(r *region, pg *page, frame []byte) []byte {
+	for i := range w.rd.Send {
+		if w.rd.Send[i].Content == coherence.Bytes {
+			w.spare = append(w.spare[:0], frame...)
+			frame = w.spare
+			break
+		}
+	}
+	pg.used = false
+	if err := r.mem.Release(pg.proto.ID().Index()<<r.shift, 1<<r.shift); err != nil {
+		w.s.broken(err)
+	}
+	return frame
+}
+
+// setRight changes what programs may do with the page.
+func (r *region) setRight(pg *page, before, after pagetable.Access) {
+	if err := r.mem.Protect(pg.proto.ID().Index()<<r.shift, 1<<r.shift, before, after); err != nil {
+		r.s.broken(err)
 	}
 }
 
@@ -184,7 +224,7 @@ func (w *work) noteDelay(r *region, pg *page) {
 	switch {
 	case !pg.proto.Delayed():
 		pg.delayedAt = time.Time{}
-	case pg.delayedAt.IsZero():
+	case pg.delayedAt.IsZero() && len(pg.pins) > 0:
 		pg.delayedAt = time.Now()
 		w.s.delays.add(r, pg)
 	}

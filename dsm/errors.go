@@ -25,6 +25,9 @@ var (
 	ErrMismatch = errors.New("exists with other options")
 	// ErrNotExist says that there is no region of that name and no size was given to create it.
 	ErrNotExist = errors.New("no such region")
+	// ErrNotMapped says that memory can't be reached by plain loads and stores: the program is not attached
+	// to a node (see Config.Attach), or the region's pages are smaller than the system's.
+	ErrNotMapped = errors.New("not mapped")
 	// ErrJoin says that the node could not become a member; the text says why.
 	ErrJoin = errors.New("can't join")
 )

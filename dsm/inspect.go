@@ -265,16 +265,18 @@ func (s *node) serveControl(conn net.Conn) {
 
 // inspect implements backend.
 func (s *node) inspect(ctx context.Context, kind controlKind, question []byte) ([]byte, error) {
+	switch kind { // what this node knows by itself it also knows when it is closed
+	case controlMembers:
+		return marshal(s.members())
+	case controlStats:
+		return marshal(s.stats())
+	}
 	if err := s.refusal(false); err != nil {
 		return nil, err
 	}
 	ctx, cancel := context.WithTimeout(ctx, controlDeadline/2)
 	defer cancel()
 	switch kind {
-	case controlMembers:
-		return marshal(s.members())
-	case controlStats:
-		return marshal(s.stats())
 	case controlStatus:
 		return answered(s.status(ctx))
 	case controlTotals:

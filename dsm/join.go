@@ -145,7 +145,7 @@ func (s *node) welcomed(ctx context.Context, conn net.Conn, payload []byte) erro
 	}
 	s.become(pagetable.NodeID(binary.BigEndian.Uint32(payload)))
 	for _, m := range v.Members {
-		if err := s.reach(ctx, m); err != nil {
+		if err := s.ep.Connect(ctx, m.Node, m.Addr); err != nil {
 			return fmt.Errorf("connect to member %v: %w", m.Node, err)
 		}
 	}
@@ -162,21 +162,6 @@ func (s *node) welcomed(ctx context.Context, conn net.Conn, payload []byte) erro
 	}
 	s.install(v)
 	return nil
-}
-
-// reach connects to a member and has it answer, which proves that the member has the connection too.
-// Without the answer:
-//
-//  1. Connect returns here before the member's end is installed.
-//  2. The view that makes this node a member is ordered and reaches the member.
-//  3. The member sends this node a page that it was told to forward, finds no connection, and takes this
-//     node for lost. The page is gone, and this node waits for it.
-func (s *node) reach(ctx context.Context, m coherence.Member) error {
-	if err := s.ep.Connect(ctx, m.Node, m.Addr); err != nil {
-		return err
-	}
-	_, err := s.call(ctx, m.Node, callPing, nil)
-	return err
 }
 
 // admit lets a node in, at the coordinator.

@@ -72,7 +72,7 @@ func (r *region) vacate(pg *page, successor pagetable.NodeID) <-chan struct{} {
 	defer r.s.putWork(w)
 	pg.mu.Lock()
 	defer pg.mu.Unlock()
-	pg.fail(ErrClosed)
+	pg.fail(r, ErrClosed)
 	if !pg.live {
 		return closedChannel
 	}

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"math/bits"
+	"os"
 	"sync/atomic"
 
 	"pagemesh/coherence"
@@ -16,28 +17,28 @@ import (
 type region struct {
 	s     *node
 	meta  atomic.Pointer[pagetable.Region] // replaced when homes move
-	mem   *vm.Memory
+	mem   vm.Frames
 	pages *pagetable.Table[page]
 	shift uint // log2 of the page size
+	// mapped: programs map the frames, so that rights must be enforced.
+	mapped bool
 }
 
 // open implements backend.
 func (s *node) open(ctx context.Context, name string, options RegionOptions) (*Region, error) {
-	want := pagetable.Region{
-		Name: name, Size: options.Size, PageSize: options.PageSize,
-		Placement: pagetable.Placement{Kind: options.Placement.Kind, Nodes: options.Placement.Nodes},
+	want, err := options.region(name)
+	if err != nil {
+		return nil, err
 	}
-	if options.PageSize < 0 || options.PageSize > pagetable.MaxPageSize {
-		return nil, fmt.Errorf("region %q: page size %d: choose a power of two from %d to %d", name,
-			options.PageSize, pagetable.MinPageSize, pagetable.MaxPageSize)
+	r, err := s.create(ctx, want)
+	if err != nil {
+		return nil, err
 	}
-	if kind := options.Placement.Kind; !kind.Valid() {
-		return nil, fmt.Errorf("region %q: %v: choose hashed or blocked", name, kind)
-	}
-	if len(name) > pagetable.MaxNameLen || options.Size > pagetable.MaxRegionSize {
-		want.PageSize = pagetable.DefaultPageSize
-		return nil, want.Validate()
-	}
+	return newRegion(r, *r.meta.Load()), nil
+}
+
+// create has the space create a region, or opens the one of that name.
+func (s *node) create(ctx context.Context, want pagetable.Region) (*region, error) {
 	answer, err := s.propose(ctx, change{kind: changeRegion, payload: coherence.EncodeRegion(want)})
 	if err != nil {
 		return nil, err
@@ -46,11 +47,7 @@ func (s *node) open(ctx context.Context, name string, options RegionOptions) (*R
 	if err != nil {
 		return nil, err
 	}
-	r, err := s.local(got)
-	if err != nil {
-		return nil, err
-	}
-	return newRegion(r, got), nil
+	return s.local(got)
 }
 
 // local returns what this node has set aside for a region.
@@ -62,17 +59,25 @@ func (s *node) local(meta pagetable.Region) (*region, error) {
 	return r, nil
 }
 
-// setAside makes a region: it takes address space, not memory.
+// setAside makes a region: it takes address space, not memory. Pages that are smaller than the
+// system's can't be trapped, so programs do not map them.
 func (s *node) setAside(meta pagetable.Region) (*region, error) {
-	mem, err := vm.Reserve(meta.Pages() * uint64(meta.PageSize))
+	r := &region{
+		s: s, pages: pagetable.NewTable[page](meta.Pages()), shift: uint(bits.TrailingZeros(uint(meta.PageSize))),
+		mapped: s.server != nil && meta.PageSize >= os.Getpagesize(),
+	}
+	r.meta.Store(&meta)
+	if !r.mapped {
+		mem, err := vm.Reserve(meta.Pages() * uint64(meta.PageSize))
+		r.mem = mem
+		return r, err
+	}
+	mem, err := vm.NewShared(meta.Name, meta.Range())
 	if err != nil {
 		return nil, err
 	}
-	r := &region{
-		s: s, mem: mem, pages: pagetable.NewTable[page](meta.Pages()),
-		shift: uint(bits.TrailingZeros(uint(meta.PageSize))),
-	}
-	r.meta.Store(&meta)
+	s.server.share(mem)
+	r.mem = mem
 	return r, nil
 }
 
@@ -93,7 +98,7 @@ func (r *region) close() error {
 	for _, pg := range r.pages.All() {
 		pg.mu.Lock()
 		pg.closed = true
-		pg.fail(ErrClosed)
+		pg.fail(r, ErrClosed)
 		pinned = pinned || len(pg.pins) > 0
 		pg.mu.Unlock()
 	}

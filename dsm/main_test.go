@@ -3,6 +3,7 @@ package dsm_test
 import (
 	"flag"
 	"log/slog"
+	"os"
 	"testing"
 
 	"go.uber.org/goleak"
@@ -11,6 +12,9 @@ import (
 // TestMain keeps the nodes' log out of the way unless -v asks for it, and fails if a goroutine of any
 // test is left behind.
 func TestMain(m *testing.M) {
+	if name := os.Getenv(programEnv); name != "" {
+		os.Exit(runProgram(name))
+	}
 	flag.Parse()
 	if !testing.Verbose() {
 		slog.SetDefault(slog.New(slog.DiscardHandler))

@@ -12,6 +12,7 @@ import (
 
 	"pagemesh/coherence"
 	"pagemesh/pagetable"
+	"pagemesh/pagetable/vm"
 	"pagemesh/transport"
 	"pagemesh/transport/membership"
 )
@@ -40,6 +41,7 @@ type node struct {
 	works, batches sync.Pool
 
 	delays delays
+	server *server // serves the programs of this machine; nil if there is no Config.Serve
 	// leaving: requests of others for pages homed here are dropped, they repeat them elsewhere.
 	leaving atomic.Bool
 	// isolated: too many members are gone to agree on a view. Faults fail, what is here stays usable.
@@ -90,6 +92,11 @@ func (s *node) start(ctx context.Context) error {
 	if err := s.listen(); err != nil {
 		return err
 	}
+	if s.cfg.Serve != "" {
+		if err := s.prepareServer(); err != nil {
+			return err
+		}
+	}
 	if len(s.cfg.Seeds) == 0 {
 		s.found()
 	} else if err := s.join(ctx); err != nil {
@@ -102,6 +109,9 @@ func (s *node) start(ctx context.Context) error {
 	if err := s.awaitMembers(ctx); err != nil {
 		return fmt.Errorf("%w cluster %q: %w", ErrJoin, s.cfg.Cluster, err)
 	}
+	if s.server != nil {
+		s.running.Go(s.server.accept)
+	}
 	return nil
 }
 
@@ -111,6 +121,25 @@ func (s *node) listen() (err error) {
 		Handler: (*handler)(s), Logger: s.log,
 	})
 	return err
+}
+
+// prepareServer opens the socket for programs, which are let in when the node is a member.
+func (s *node) prepareServer() error {
+	if _, err := vm.Probe(vm.Options{}); err != nil {
+		return fmt.Errorf("serve programs: %w", err)
+	}
+	ln, err := listen(s.cfg.Serve)
+	if err != nil {
+		return err
+	}
+	s.server = &server{s: s, ln: ln, programs: map[*program]struct{}{}}
+	return nil
+}
+
+// broken closes a node that can't keep what it has promised to the others.
+func (s *node) broken(err error) {
+	s.log.Error("the node ends: its memory does not obey", "error", err)
+	go func() { _ = s.shutdown(err) }() // it waits for the goroutine that calls broken
 }
 
 // found makes this node the first one of a new space.
@@ -201,6 +230,9 @@ func (s *node) shutdown(cause error) error {
 		}
 		if s.ep != nil {
 			errs = append(errs, s.ep.Close())
+		}
+		if s.server != nil {
+			errs = append(errs, s.server.close())
 		}
 		s.running.Wait()
 		if st := s.cur.Load(); st != nil {

@@ -22,6 +22,7 @@ type page struct {
 	used    bool
 	waiters []*waiter
 	pins    []pin
+	lease   lease
 	// delayedAt is when another node's message began to wait for a pin; zero if none does.
 	delayedAt time.Time
 	// vacant is closed when the page has arrived elsewhere because this node leaves; nil before.
@@ -48,6 +49,7 @@ const (
 	opPin             // pin the page for a view
 	opFunc            // call fn with the frame
 	opLeave           // nothing: this node leaves and wants the page only to hand it over
+	opTrap            // keep the page for a moment, for a thread of a program that wakes up now
 )
 
 // waiter is one access that waits for its page. It is served by whoever brings the page, so that no
@@ -61,7 +63,17 @@ type waiter struct {
 	fn    func(frame []byte)
 	pg    *page
 	start time.Time // set if another node has to be asked
-	group *group
+	group *group    // nil if nobody waits in this process
+}
+
+// finish ends the wait. The caller holds pg.mu, unless the waiter never came to a page.
+func (wt *waiter) finish(r *region, err error) {
+	switch {
+	case wt.group != nil:
+		wt.group.finish(err)
+	case err != nil:
+		wt.pg.trapEnded(r, err)
+	}
 }
 
 func (wt *waiter) serve(frame []byte) {
@@ -74,6 +86,8 @@ func (wt *waiter) serve(frame []byte) {
 		wt.pg.pin(wt.want, wt.site)
 	case opFunc:
 		wt.fn(frame)
+	case opTrap:
+		wt.pg.takeLease(wt.want)
 	}
 }
 
@@ -122,7 +136,7 @@ func (g *group) result() error {
 }
 
 // wake serves every waiter that the right allows, in the order in which they came.
-func (pg *page) wake(right pagetable.Access, frame []byte) {
+func (pg *page) wake(r *region, right pagetable.Access, frame []byte) {
 	kept := pg.waiters[:0]
 	for _, wt := range pg.waiters {
 		if !right.Allows(wt.want) {
@@ -131,17 +145,17 @@ func (pg *page) wake(right pagetable.Access, frame []byte) {
 		}
 		wt.serve(frame)
 		pg.traffic.stalled(wt)
-		wt.group.finish(nil)
+		wt.finish(r, nil)
 	}
 	clear(pg.waiters[len(kept):])
 	pg.waiters = kept
 }
 
 // fail ends every waiter with err.
-func (pg *page) fail(err error) {
+func (pg *page) fail(r *region, err error) {
 	for _, wt := range pg.waiters {
 		pg.traffic.stalled(wt)
-		wt.group.finish(err)
+		wt.finish(r, err)
 	}
 	pg.waiters = nil
 }

@@ -33,6 +33,26 @@ type RegionOptions struct {
 	Placement Placement
 }
 
+// region returns the region that the options ask for, with limits checked that its wire form has.
+func (o RegionOptions) region(name string) (pagetable.Region, error) {
+	want := pagetable.Region{
+		Name: name, Size: o.Size, PageSize: o.PageSize,
+		Placement: pagetable.Placement{Kind: o.Placement.Kind, Nodes: o.Placement.Nodes},
+	}
+	if o.PageSize < 0 || o.PageSize > pagetable.MaxPageSize {
+		return want, fmt.Errorf("region %q: page size %d: choose a power of two from %d to %d", name,
+			o.PageSize, pagetable.MinPageSize, pagetable.MaxPageSize)
+	}
+	if !o.Placement.Kind.Valid() {
+		return want, fmt.Errorf("region %q: %v: choose hashed or blocked", name, o.Placement.Kind)
+	}
+	if len(name) > pagetable.MaxNameLen || o.Size > pagetable.MaxRegionSize {
+		want.PageSize = pagetable.DefaultPageSize
+		return want, want.Validate()
+	}
+	return want, nil
+}
+
 // Region is a named range of the shared space, zeros at first. It lasts as long as the space. Its methods
 // may be called from any goroutine.
 type Region struct {

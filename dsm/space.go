@@ -43,11 +43,16 @@ func Open(ctx context.Context, cfg Config) (*Space, error) {
 	if err != nil {
 		return nil, err
 	}
-	n, err := startNode(ctx, cfg)
+	var b backend
+	if cfg.Attach != "" {
+		b, err = attach(ctx, cfg)
+	} else {
+		b, err = startNode(ctx, cfg)
+	}
 	if err != nil {
 		return nil, err
 	}
-	return &Space{n}, nil
+	return &Space{b}, nil
 }
 
 // Self returns this node's id in the space: 1 for the founder, and none is given out twice.

@@ -52,6 +52,9 @@ func (m *nodeMutex) unlock() error {
 	return nil
 }
 
+// abandon unlocks the mutex if its program has ended with it, and reports whether it had.
+func (m *nodeMutex) abandon() bool { return m.e.unlock(m) }
+
 // wait implements backend.
 func (s *node) wait(ctx context.Context, name string, parties int) error {
 	e := &s.sync

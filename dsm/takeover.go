@@ -70,7 +70,7 @@ func (s *node) isolate(n pagetable.NodeID, cause error) {
 	for _, r := range s.cur.Load().regions {
 		for _, pg := range r.pages.All() {
 			pg.mu.Lock()
-			pg.fail(err)
+			pg.fail(r, err)
 			pg.mu.Unlock()
 		}
 	}

@@ -47,13 +47,6 @@ func (t *traffic) received(cause coherence.Message, n int) {
 	}
 }
 
-// takenAway counts a copy that was given up for another node.
-func (t *traffic) takenAway(cause coherence.Message) {
-	if cause.Kind == coherence.Invalidate || cause.Kind == coherence.Forward {
-		t.Invalidations++
-	}
-}
-
 // writable makes the twin against which writes will be seen (Keleher et al., ISCA 92, section 4.1,
 // though here no diff is ever applied).
 func (t *traffic) writable(frame []byte, used bool) {

@@ -1,0 +1,349 @@
+package dsm
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"os"
+	"path/filepath"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"pagemesh/coherence"
+	"pagemesh/pagetable"
+	"pagemesh/pagetable/vm"
+)
+
+// attachment is what a program keeps of the node that it is attached to.
+type attachment struct {
+	socket string
+	conn   *attachConn
+	window *vm.Window
+	id     identity
+	log    *slog.Logger
+	values atomic.Uint64 // numbers of mutex values
+	done   chan struct{} // closed when the attachment has ended
+
+	mu      sync.Mutex // guards what follows
+	next    uint64
+	asked   map[uint64]*openQuestion
+	regions map[pagetable.RegionID]*mapping
+	err     error // why it has ended
+}
+
+// openQuestion is a question that waits for its answer.
+type openQuestion struct {
+	wantsDescriptor bool // its answer brings a descriptor
+	answer          chan answeredQuestion
+}
+
+// answeredQuestion is how a question ended.
+type answeredQuestion struct {
+	reply
+	descriptor *os.File
+	err        error
+}
+
+// attach connects this program to the node that serves at cfg.Attach.
+func attach(ctx context.Context, cfg Config) (*attachment, error) {
+	ctx, cancel := context.WithTimeout(ctx, cfg.JoinTimeout)
+	defer cancel()
+	conn, err := dialNode(ctx, cfg.Attach)
+	if err != nil {
+		return nil, fmt.Errorf("attach to the node at %s: %w", cfg.Attach, err)
+	}
+	a := &attachment{
+		socket: cfg.Attach, conn: newAttachConn(conn), log: cfg.Logger, done: make(chan struct{}),
+		asked: map[uint64]*openQuestion{}, regions: map[pagetable.RegionID]*mapping{},
+	}
+	if err := a.greet(ctx); err != nil {
+		a.end(err)
+		return nil, fmt.Errorf("attach to the node at %s: %w", cfg.Attach, err)
+	}
+	return a, nil
+}
+
+// dialNode connects to a socket, which may be about to be opened.
+func dialNode(ctx context.Context, path string) (*net.UnixConn, error) {
+	var d net.Dialer
+	for {
+		conn, err := d.DialContext(ctx, "unix", path)
+		if err == nil {
+			return checkOwner(conn.(*net.UnixConn))
+		}
+		select {
+		case <-time.After(retryPause):
+		case <-ctx.Done():
+			return nil, fmt.Errorf("%w: is a node running with that socket (dsm node --socket)?", err)
+		}
+	}
+}
+
+// checkOwner refuses a node of another user: it would see and change everything in shared memory.
+func checkOwner(conn *net.UnixConn) (*net.UnixConn, error) {
+	peer, err := vm.PeerOf(conn)
+	if err == nil && peer.UID != os.Geteuid() {
+		err = fmt.Errorf("the socket belongs to user %d, this program runs as user %d: start a node of your own", peer.UID, os.Geteuid())
+	}
+	if err == nil {
+		err = vm.AllowTracer(peer.PID)
+	}
+	if err != nil {
+		conn.Close()
+		return nil, err
+	}
+	return conn, nil
+}
+
+// greet hands this program's trap to the node and learns who it is.
+func (a *attachment) greet(ctx context.Context) (err error) {
+	if a.window, err = vm.NewWindow(vm.Options{}); err != nil {
+		return err
+	}
+	go a.read()
+	name, err := os.Executable()
+	if err != nil {
+		name = os.Args[0]
+	}
+	q := question{kind: askAttach, arg: attachVersion, data: []byte(filepath.Base(name))}
+	ans, err := a.send(ctx, q, a.window.Descriptor())
+	if err != nil {
+		return err
+	}
+	var g greeting
+	if err := json.Unmarshal(ans.data, &g); err != nil {
+		return fmt.Errorf("greeting: %w", err)
+	}
+	a.id = identity{g.Node, g.Addr, g.Rank}
+	return nil
+}
+
+// ask puts a question to the node and waits for the answer. If ctx ends the node is told to give up, and
+// what it answers then counts.
+func (a *attachment) ask(ctx context.Context, q question) (answeredQuestion, error) {
+	return a.send(ctx, q)
+}
+
+func (a *attachment) send(ctx context.Context, q question, fds ...int) (answeredQuestion, error) {
+	o := &openQuestion{wantsDescriptor: q.kind == askRegion, answer: make(chan answeredQuestion, 1)}
+	a.mu.Lock()
+	if a.err != nil {
+		a.mu.Unlock()
+		return answeredQuestion{}, a.err
+	}
+	a.next++
+	q.id = a.next
+	a.asked[q.id] = o
+	a.mu.Unlock()
+	if err := a.conn.write(q.frame(), fds...); err != nil {
+		a.end(a.lost(err))
+	}
+	select {
+	case ans := <-o.answer:
+		return ans, ans.err
+	case <-ctx.Done():
+	}
+	cancel := question{kind: askCancel, arg: q.id}
+	if err := a.conn.write(cancel.frame()); err != nil {
+		a.end(a.lost(err))
+	}
+	ans := <-o.answer
+	if errors.Is(ans.err, context.Canceled) {
+		ans.err = context.Cause(ctx)
+	}
+	return ans, ans.err
+}
+
+// tell puts a question to the node that has no answer.
+func (a *attachment) tell(q question) {
+	if err := a.conn.write(q.frame()); err != nil {
+		a.end(a.lost(err))
+	}
+}
+
+// read hands answers to those who wait for them, until the connection ends.
+func (a *attachment) read() {
+	defer a.conn.dropDescriptors()
+	for {
+		frame, err := a.conn.next()
+		if err == nil {
+			err = a.answer(frame)
+		}
+		if err != nil {
+			a.end(a.lost(err))
+			return
+		}
+	}
+}
+
+func (a *attachment) answer(frame []byte) error {
+	r, err := decodeReply(frame)
+	if err != nil {
+		return err
+	}
+	r.data = append([]byte(nil), r.data...)
+	a.mu.Lock()
+	o := a.asked[r.id]
+	delete(a.asked, r.id)
+	a.mu.Unlock()
+	if o == nil {
+		return fmt.Errorf("the node answers question %d, which is not open", r.id)
+	}
+	ans := answeredQuestion{reply: r}
+	switch {
+	case r.code != 0:
+		ans.err = &remoteError{text: string(r.data), code: r.code - 1}
+	case o.wantsDescriptor:
+		fd, err := a.conn.takeDescriptor()
+		if err != nil {
+			return err
+		}
+		ans.descriptor = os.NewFile(uintptr(fd), "region")
+	}
+	o.answer <- ans
+	return nil
+}
+
+// lost says that the node is gone.
+func (a *attachment) lost(cause error) error {
+	return fmt.Errorf("%w: the node at %s, which this program is attached to, has ended (%w)", ErrNodeLost, a.socket, cause)
+}
+
+// end ends the attachment because of err: every question fails. A program that has regions mapped must
+// not go on when its node is gone, since a thread that touches a page would wait for ever and the
+// garbage collector for that thread.
+func (a *attachment) end(err error) {
+	a.mu.Lock()
+	if a.err != nil {
+		a.mu.Unlock()
+		return
+	}
+	a.err = err
+	asked, mapped := a.asked, len(a.regions)
+	a.asked = nil
+	a.mu.Unlock()
+	a.conn.conn.Close()
+	for _, o := range asked {
+		o.answer <- answeredQuestion{err: err}
+	}
+	close(a.done)
+	if mapped > 0 && errors.Is(err, ErrNodeLost) {
+		fmt.Fprintf(os.Stderr, "pagemesh: %v: this program ends, because shared memory can't be reached any more\n", err)
+		os.Exit(1)
+	}
+}
+
+// identity implements backend.
+func (a *attachment) identity() identity { return a.id }
+
+// open implements backend.
+func (a *attachment) open(ctx context.Context, name string, options RegionOptions) (*Region, error) {
+	want, err := options.region(name)
+	if err != nil {
+		return nil, err
+	}
+	ans, err := a.ask(ctx, question{kind: askRegion, data: coherence.EncodeRegion(want)})
+	if err != nil {
+		return nil, err
+	}
+	defer ans.descriptor.Close()
+	meta, err := coherence.DecodeRegion(ans.data)
+	if err != nil {
+		return nil, err
+	}
+	m, err := a.mapRegion(meta, ans.descriptor)
+	if err != nil {
+		return nil, fmt.Errorf("region %q: %w", name, err)
+	}
+	return newRegion(m, meta), nil
+}
+
+// mapRegion maps a region at its own address, unless it is mapped already.
+func (a *attachment) mapRegion(meta pagetable.Region, memory *os.File) (*mapping, error) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if m := a.regions[meta.ID]; m != nil {
+		return m, nil
+	}
+	if a.err != nil {
+		return nil, a.err
+	}
+	b, err := a.window.Map(int(memory.Fd()), meta.Range())
+	if err != nil {
+		return nil, err
+	}
+	m := &mapping{a: a, meta: meta, b: b[:meta.Size]}
+	a.regions[meta.ID] = m
+	return m, nil
+}
+
+// inspect implements backend.
+func (a *attachment) inspect(ctx context.Context, kind controlKind, payload []byte) ([]byte, error) {
+	ans, err := a.ask(ctx, question{kind: askInspect, arg: uint64(kind), data: payload})
+	return ans.data, err
+}
+
+// leave implements backend: it is the node that leaves.
+func (a *attachment) leave(ctx context.Context) error {
+	if _, err := a.ask(ctx, question{kind: askLeave}); err != nil {
+		return fmt.Errorf("leave: %w", err)
+	}
+	return a.close()
+}
+
+// close implements backend. The node lives on.
+func (a *attachment) close() error {
+	a.end(ErrClosed)
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	var errs []error
+	for id, m := range a.regions {
+		errs = append(errs, a.window.Unmap(m.meta.Range()))
+		delete(a.regions, id)
+	}
+	return errors.Join(append(errs, a.window.Close())...)
+}
+
+// ended implements backend.
+func (a *attachment) ended() <-chan struct{} { return a.done }
+
+// why implements backend.
+func (a *attachment) why() error {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return a.err
+}
+
+// wait implements backend.
+func (a *attachment) wait(ctx context.Context, barrier string, parties int) error {
+	_, err := a.ask(ctx, question{kind: askWait, arg: uint64(parties), data: []byte(barrier)})
+	return err
+}
+
+// mutex implements backend.
+func (a *attachment) mutex(name string) mutex {
+	return &attachedMutex{a: a, name: name, value: a.values.Add(1)}
+}
+
+// attachedMutex is a Mutex through a node in another process.
+type attachedMutex struct {
+	a     *attachment
+	name  string
+	value uint64
+}
+
+// lock implements mutex.
+func (m *attachedMutex) lock(ctx context.Context) (token uint64, err error) {
+	ans, err := m.a.ask(ctx, question{kind: askLock, arg: m.value, data: []byte(m.name)})
+	return ans.value, err
+}
+
+// unlock implements mutex.
+func (m *attachedMutex) unlock() error {
+	_, err := m.a.ask(context.Background(), question{kind: askUnlock, arg: m.value, data: []byte(m.name)})
+	return err
+}

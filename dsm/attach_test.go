@@ -1,0 +1,165 @@
+package dsm_test
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"pagemesh/dsm"
+)
+
+// Attached programs are processes: this test binary, started again with the name of one of the programs
+// below in its environment. The nodes that they attach to run in the test's own process.
+
+const programEnv = "PAGEMESH_TEST_PROGRAM"
+
+// programs are the bodies of the test programs. A program is told its rank, the number of programs and
+// one number of the test's choice, and may print what the test wants to know.
+var programs = map[string]func(ctx context.Context, p *testProgram) error{}
+
+type testProgram struct {
+	*dsm.Space
+	rank, ranks, n int
+}
+
+// barrier returns when all programs are there.
+func (p *testProgram) barrier(ctx context.Context, name string) error {
+	return p.Barrier(name, p.ranks).Wait(ctx)
+}
+
+func runProgram(name string) int {
+	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+	defer cancel()
+	if err := startProgram(ctx, name); err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		return 1
+	}
+	return 0
+}
+
+func startProgram(ctx context.Context, name string) error {
+	cfg, err := dsm.ConfigFromEnv()
+	if err != nil {
+		return err
+	}
+	s, err := dsm.Open(ctx, cfg)
+	if err != nil {
+		return err
+	}
+	p := &testProgram{Space: s}
+	for env, into := range map[string]*int{"TEST_RANK": &p.rank, "TEST_RANKS": &p.ranks, "TEST_N": &p.n} {
+		if *into, err = strconv.Atoi(os.Getenv(env)); err != nil {
+			return err
+		}
+	}
+	if err := programs[name](ctx, p); err != nil {
+		return err
+	}
+	return s.Close()
+}
+
+// serving opens a space of n nodes that serve programs, and returns their sockets.
+func serving(t *testing.T, n int) (spaces []*dsm.Space, sockets []string) {
+	t.Helper()
+	dir := t.TempDir()
+	for i := range n {
+		cfg := dsm.Config{Cluster: t.Name(), Rank: i, Serve: filepath.Join(dir, fmt.Sprintf("node%d", i))}
+		if i > 0 {
+			cfg.Seeds = []string{spaces[0].Addr()}
+		}
+		s, err := dsm.Open(t.Context(), cfg)
+		if err != nil {
+			t.Skip("nodes can't serve programs here:", err)
+		}
+		t.Cleanup(func() {
+			if err := s.Close(); err != nil {
+				t.Error(err)
+			}
+		})
+		spaces, sockets = append(spaces, s), append(sockets, cfg.Serve)
+	}
+	return spaces, sockets
+}
+
+// startPrograms starts one program a socket and returns their commands, whose output is collected.
+func startPrograms(t *testing.T, name string, sockets []string, n int, env ...string) []*exec.Cmd {
+	t.Helper()
+	var cmds []*exec.Cmd
+	for rank, socket := range sockets {
+		cmd := exec.CommandContext(t.Context(), os.Args[0])
+		cmd.Env = append(os.Environ(), programEnv+"="+name, dsm.EnvAttach+"="+socket, "GORACE=atexit_sleep_ms=0",
+			fmt.Sprintf("TEST_RANK=%d", rank), fmt.Sprintf("TEST_RANKS=%d", len(sockets)), fmt.Sprintf("TEST_N=%d", n))
+		cmd.Env = append(cmd.Env, env...)
+		cmd.Stdout, cmd.Stderr = new(bytes.Buffer), new(bytes.Buffer)
+		if err := cmd.Start(); err != nil {
+			t.Fatal(err)
+		}
+		cmds = append(cmds, cmd)
+	}
+	return cmds
+}
+
+// runPrograms runs one program a socket to its end and returns what each printed.
+func runPrograms(t *testing.T, name string, sockets []string, n int, env ...string) []string {
+	t.Helper()
+	var outputs []string
+	for rank, cmd := range startPrograms(t, name, sockets, n, env...) {
+		if err := cmd.Wait(); err != nil {
+			t.Errorf("program %d: %v\n%s", rank, err, cmd.Stderr)
+		}
+		outputs = append(outputs, cmd.Stdout.(*bytes.Buffer).String())
+	}
+	return outputs
+}
+
+func init() {
+	programs["count"] = func(ctx context.Context, p *testProgram) error {
+		r, err := p.Region(ctx, "counters", dsm.RegionOptions{Size: 1 << 16})
+		if err != nil {
+			return err
+		}
+		words, err := dsm.Slice[int64](r)
+		if err != nil {
+			return err
+		}
+		var wg sync.WaitGroup
+		for g := range 2 {
+			wg.Go(func() {
+				for i := range p.n {
+					atomic.AddInt64(&words[0], 1)
+					atomic.AddInt64(&words[1+i%7], 1)
+					atomic.AddInt64(&words[512+(i+g)%64], 1)
+				}
+			})
+		}
+		wg.Wait()
+		if err := p.barrier(ctx, "counted"); err != nil {
+			return err
+		}
+		sum := int64(0)
+		for _, w := range words[1:] {
+			sum += w
+		}
+		fmt.Println(words[0], sum)
+		return p.barrier(ctx, "read")
+	}
+}
+
+func TestAttachedProgramsCountExactly(t *testing.T) {
+	const nodes, n = 3, 20000
+	_, sockets := serving(t, nodes)
+	want := fmt.Sprintf("%d %d\n", 2*nodes*n, 2*2*nodes*n)
+	for rank, got := range runPrograms(t, "count", sockets, n) {
+		if got != want {
+			t.Errorf("program %d counted %q, want %q", rank, got, want)
+		}
+	}
+}

@@ -1,0 +1,164 @@
+package dsm
+
+import (
+	"context"
+	"fmt"
+	"reflect"
+
+	"pagemesh/pagetable"
+	"pagemesh/pagetable/vm"
+)
+
+// mapping is a region in the memory of an attached program. Every load and store is served by the
+// trap of its page, so what an explicit access adds is to bring many pages at a time, and to return an
+// error for a page that can't be had.
+type mapping struct {
+	a    *attachment
+	meta pagetable.Region
+	b    []byte
+}
+
+// transfer implements memory.
+func (m *mapping) transfer(ctx context.Context, a pagetable.Access, o op, sp span, buf []byte) error {
+	page := int64(m.meta.PageSize)
+	if o == opTouch || sp.off/page != (sp.off+sp.n-1)/page {
+		if err := m.touch(ctx, a, sp); err != nil || o == opTouch {
+			return err
+		}
+	}
+	return m.guard(func() error {
+		if o == opRead {
+			copy(buf, m.b[sp.off:sp.off+sp.n])
+		} else {
+			copy(m.b[sp.off:sp.off+sp.n], buf)
+		}
+		return nil
+	})
+}
+
+func (m *mapping) touch(ctx context.Context, a pagetable.Access, sp span) error {
+	_, err := m.a.ask(ctx, question{kind: askTouch, region: m.meta.ID, span: sp, arg: uint64(a)})
+	return err
+}
+
+// word implements memory.
+func (m *mapping) word(_ context.Context, off int64, o wordOp) (v uint64, ok bool, err error) {
+	err = m.guard(func() error {
+		v, ok = o.apply(m.b, int(off))
+		return nil
+	})
+	return v, ok, err
+}
+
+// pin implements memory. The node pins; the program's accesses are still its own.
+func (m *mapping) pin(ctx context.Context, h hold) ([]byte, error) {
+	q := question{kind: askPin, region: m.meta.ID, span: h.span, arg: uint64(h.access)}
+	if _, err := m.a.ask(ctx, q); err != nil {
+		return nil, err
+	}
+	return m.b[h.off : h.off+h.n : h.off+h.n], nil
+}
+
+// unpin implements memory.
+func (m *mapping) unpin(h hold) {
+	m.a.tell(question{kind: askUnpin, region: m.meta.ID, span: h.span, arg: uint64(h.access)})
+}
+
+// home implements memory.
+func (m *mapping) home(index uint64) pagetable.NodeID {
+	off := int64(index * uint64(m.meta.PageSize))
+	ans, err := m.a.ask(context.Background(), question{kind: askHome, region: m.meta.ID, span: span{off: off}})
+	if err != nil {
+		return 0
+	}
+	return pagetable.NodeID(ans.value)
+}
+
+// guard calls f and returns why a page of a mapped region that f touched can't be had.
+func (m *mapping) guard(f func() error) error { return m.a.guard(f) }
+
+func (a *attachment) guard(f func() error) error {
+	addr, hit, err := vm.Catch(f)
+	if !hit {
+		return err
+	}
+	return a.explain(addr)
+}
+
+// explain says what is wrong with the page at an address that could not be reached.
+func (a *attachment) explain(addr pagetable.Addr) error {
+	a.mu.Lock()
+	var m *mapping
+	for _, other := range a.regions {
+		if other.meta.Range().Contains(addr) {
+			m = other
+		}
+	}
+	a.mu.Unlock()
+	if m == nil {
+		return fmt.Errorf("address %v: %w: no region is mapped there", addr, ErrRange)
+	}
+	off := int64(addr - m.meta.Base)
+	index := off / int64(m.meta.PageSize)
+	err := m.touch(context.Background(), pagetable.ReadAccess, span{off, 1})
+	if err == nil {
+		err = ErrNodeLost // only this program can't have it any more
+	}
+	return fmt.Errorf("address %v, page %d of region %q: %w", addr, index, m.meta.Name, err)
+}
+
+// Guard calls f and returns its error, or, if f touches shared memory that can't be had, ends f there and
+// returns an error that names address, region and page, and wraps the cause: mostly ErrNodeLost. Without
+// Guard such an access ends the program. It covers the goroutine of f only.
+func (s *Space) Guard(f func() error) error {
+	if a, ok := s.b.(*attachment); ok {
+		return a.guard(f)
+	}
+	return f()
+}
+
+// Bytes returns the whole region as ordinary memory, at its address in the shared space. It is for
+// attached programs, else the error is ErrNotMapped. The memory is there until Unmap or Space.Close.
+func (r *Region) Bytes() ([]byte, error) {
+	m, ok := r.m.(*mapping)
+	if !ok {
+		return nil, fmt.Errorf("bytes of region %q: %w: attach the program to a node, or use views", r.name, ErrNotMapped)
+	}
+	return m.b, nil
+}
+
+// Slice returns the region as ordinary memory: a slice of as many T as fit. T must hold no Go pointers
+// (ErrPointers). What Region.Bytes says holds for it.
+func Slice[T any](r *Region) ([]T, error) {
+	if err := checkType[T](); err != nil {
+		return nil, err
+	}
+	b, err := r.Bytes()
+	if err != nil {
+		return nil, err
+	}
+	if vm.SizeOf[T]() == 0 {
+		return nil, fmt.Errorf("slice of region %q: %v has no size", r.name, reflect.TypeFor[T]())
+	}
+	return vm.Cast[T](b), nil
+}
+
+// At returns the T at off, which must be a multiple of T's alignment (ErrMisaligned), as ordinary memory.
+// What Slice says holds for it.
+func At[T any](r *Region, off int64) (*T, error) {
+	if err := checkType[T](); err != nil {
+		return nil, err
+	}
+	if err := r.check(off, int64(max(vm.SizeOf[T](), 1))); err != nil {
+		return nil, err
+	}
+	if off%int64(vm.AlignOf[T]()) != 0 {
+		return nil, fmt.Errorf("%v at %d of region %q: %w: want a multiple of %d", reflect.TypeFor[T](), off, r.name,
+			ErrMisaligned, vm.AlignOf[T]())
+	}
+	b, err := r.Bytes()
+	if err != nil {
+		return nil, err
+	}
+	return &vm.Cast[T](b[off : off+int64(max(vm.SizeOf[T](), 1))])[0], nil
+}

@@ -1,0 +1,323 @@
+package dsm
+
+import (
+	"context"
+	"fmt"
+	"sync"
+
+	"pagemesh/coherence"
+	"pagemesh/locks"
+	"pagemesh/pagetable"
+	"pagemesh/pagetable/vm"
+)
+
+// program is what a node keeps of one attached program.
+type program struct {
+	s      *node
+	conn   *attachConn
+	peer   vm.Peer
+	name   string // what the program calls itself
+	trap   *vm.Trap
+	pagers sync.WaitGroup
+	gone   chan struct{} // closed when the program has ended
+	ending sync.Once
+	asked  sync.WaitGroup // questions that are being answered
+
+	mu      sync.Mutex // guards what follows
+	waits   map[uint64]context.CancelCauseFunc
+	mutexes map[uint64]*nodeMutex
+	holds   map[heldView]int // views that the program holds, and how often
+}
+
+type heldView struct {
+	region pagetable.RegionID
+	h      hold
+}
+
+// greet reads the program's first question and takes its trap.
+func (p *program) greet() error {
+	frame, err := p.conn.next()
+	if err != nil {
+		return err
+	}
+	q, err := decodeQuestion(frame)
+	switch {
+	case err != nil:
+		return err
+	case q.kind != askAttach:
+		return fmt.Errorf("its first question is of kind %d, not %d", q.kind, askAttach)
+	case q.arg != attachVersion:
+		err := fmt.Errorf("program and node speak versions %d and %d of their protocol: build both from the same release",
+			q.arg, attachVersion)
+		p.answer(q.id, 0, nil, err)
+		return err
+	}
+	fd, err := p.conn.takeDescriptor()
+	if err != nil {
+		return err
+	}
+	p.name = string(q.data)
+	p.trap, err = vm.NewTrap(fd)
+	return err
+}
+
+// greeted tells the program that it is attached, and to whom.
+func (p *program) greeted() {
+	b, err := marshal(greeting{Node: p.s.self, Addr: p.s.ep.Addr(), Rank: p.s.cfg.Rank})
+	p.answer(1, 0, b, err)
+}
+
+// greeting is the answer to askAttach, whose id is 1.
+type greeting struct {
+	Node pagetable.NodeID
+	Addr string
+	Rank int
+}
+
+func (p *program) log(what string) {
+	p.s.log.Info(what, "pid", p.peer.PID, "program", p.name)
+}
+
+// serve answers questions until the program is gone.
+func (p *program) serve() error {
+	for {
+		frame, err := p.conn.next()
+		if err != nil {
+			return err
+		}
+		q, err := decodeQuestion(frame)
+		if err != nil {
+			return err
+		}
+		q.data = append([]byte(nil), q.data...)
+		p.question(q)
+	}
+}
+
+// question answers q, in a goroutine of its own if it may have to wait.
+func (p *program) question(q question) {
+	switch q.kind {
+	case askCancel:
+		p.cancel(q.arg)
+		return
+	case askUnpin:
+		p.unpin(q)
+		return
+	case askUnlock:
+		p.answer(q.id, 0, nil, p.mutex(q).unlock())
+		return
+	}
+	ctx, cancel := context.WithCancelCause(context.Background())
+	p.mu.Lock()
+	p.waits[q.id] = cancel
+	p.mu.Unlock()
+	p.asked.Go(func() {
+		defer p.cancel(q.id)
+		switch q.kind {
+		case askRegion:
+			p.region(ctx, q)
+		case askLeave:
+			p.leave(ctx, q)
+		default:
+			value, data, err := p.wait(ctx, q)
+			p.answer(q.id, value, data, err)
+		}
+	})
+}
+
+// wait answers the questions that may have to wait for other nodes.
+func (p *program) wait(ctx context.Context, q question) (value uint64, data []byte, err error) {
+	switch q.kind {
+	case askLock:
+		value, err = p.lock(ctx, q)
+	case askWait:
+		err = p.s.wait(ctx, string(q.data), int(q.arg))
+	case askInspect:
+		data, err = p.s.inspect(ctx, controlKind(q.arg), q.data)
+	case askTouch:
+		err = p.touch(ctx, q)
+	case askPin:
+		err = p.pin(ctx, q)
+	case askHome:
+		value, err = p.home(q)
+	default:
+		err = fmt.Errorf("question of kind %d is unknown", q.kind)
+	}
+	return value, data, err
+}
+
+// cancel gives up a question.
+func (p *program) cancel(id uint64) {
+	p.mu.Lock()
+	cancel := p.waits[id]
+	delete(p.waits, id)
+	p.mu.Unlock()
+	if cancel != nil {
+		cancel(context.Canceled)
+	}
+}
+
+func (p *program) answer(id, value uint64, data []byte, err error) {
+	a := reply{id: id, value: value, data: data}
+	if err != nil {
+		a.code, a.data = errorCode(err)+1, []byte(err.Error())
+	}
+	if err := p.conn.write(a.frame()); err != nil {
+		p.end(err)
+	}
+}
+
+// region opens a region and sends its memory along.
+func (p *program) region(ctx context.Context, q question) {
+	r, err := p.openRegion(ctx, q)
+	if err != nil {
+		p.answer(q.id, 0, nil, err)
+		return
+	}
+	a := reply{id: q.id, data: coherence.EncodeRegion(*r.meta.Load())}
+	if err := p.conn.write(a.frame(), r.mem.(*vm.Shared).Descriptor()); err != nil {
+		p.end(err)
+	}
+}
+
+func (p *program) openRegion(ctx context.Context, q question) (*region, error) {
+	want, err := coherence.DecodeRegion(q.data)
+	if err != nil {
+		return nil, err
+	}
+	r, err := p.s.create(ctx, want)
+	if err == nil && !r.mapped {
+		err = fmt.Errorf("region %q: %w: its pages of %d bytes are smaller than the system's: "+
+			"create it with larger pages, or use it from an embedded node", r.name(), ErrNotMapped, r.pageSize())
+	}
+	return r, err
+}
+
+// leave has the node leave the space, and then end.
+func (p *program) leave(ctx context.Context, q question) {
+	err := p.s.depart(ctx)
+	p.answer(q.id, 0, nil, err)
+	if err == nil {
+		go func() { _ = p.s.close() }() // it waits for the goroutine that calls leave
+	}
+}
+
+func (p *program) find(q question) (*region, error) {
+	r := p.s.cur.Load().regions[q.region]
+	if r == nil {
+		return nil, fmt.Errorf("region %d: %w", q.region, ErrNotExist)
+	}
+	size := int64(r.meta.Load().Size)
+	if q.off < 0 || q.n < 0 || q.off > size || q.n > size-q.off {
+		return nil, fmt.Errorf("bytes [%d, +%d) of region %q: %w", q.off, q.n, r.name(), ErrRange)
+	}
+	return r, nil
+}
+
+func (p *program) touch(ctx context.Context, q question) error {
+	r, err := p.find(q)
+	if err != nil {
+		return err
+	}
+	return r.transfer(ctx, pagetable.Access(q.arg), opTouch, q.span, nil)
+}
+
+func (p *program) home(q question) (uint64, error) {
+	r, err := p.find(q)
+	if err != nil {
+		return 0, err
+	}
+	return uint64(r.home(uint64(q.off) >> r.shift)), nil
+}
+
+func (p *program) pin(ctx context.Context, q question) error {
+	r, err := p.find(q)
+	if err != nil {
+		return err
+	}
+	v := heldView{q.region, hold{q.span, pagetable.Access(q.arg), 0}}
+	if _, err := r.pin(ctx, v.h); err != nil {
+		return err
+	}
+	p.mu.Lock()
+	p.holds[v]++
+	p.mu.Unlock()
+	return nil
+}
+
+func (p *program) unpin(q question) {
+	v := heldView{q.region, hold{q.span, pagetable.Access(q.arg), 0}}
+	p.mu.Lock()
+	held := p.holds[v] > 0
+	if held {
+		if p.holds[v]--; p.holds[v] == 0 {
+			delete(p.holds, v)
+		}
+	}
+	p.mu.Unlock()
+	if r := p.s.cur.Load().regions[q.region]; held && r != nil {
+		r.unpin(v.h)
+	}
+}
+
+// mutex returns the node's side of a program's Mutex value.
+func (p *program) mutex(q question) *nodeMutex {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	m := p.mutexes[q.arg]
+	if m == nil {
+		name := string(q.data)
+		m = &nodeMutex{e: &p.s.sync, name: name, id: locks.MutexID(name)}
+		p.mutexes[q.arg] = m
+	}
+	return m
+}
+
+func (p *program) lock(ctx context.Context, q question) (uint64, error) {
+	token, err := p.mutex(q).lock(ctx)
+	if err == nil && p.isGone() {
+		err = p.mutex(q).unlock()
+	}
+	return token, err
+}
+
+func (p *program) isGone() bool {
+	select {
+	case <-p.gone:
+		return true
+	default:
+		return false
+	}
+}
+
+// end ends the connection; the reader then cleans up.
+func (p *program) end(error) {
+	p.ending.Do(func() {
+		close(p.gone)
+		p.conn.conn.Close()
+	})
+}
+
+// release gives up what a program that has ended waited for or held.
+func (p *program) release() {
+	p.mu.Lock()
+	for _, cancel := range p.waits {
+		cancel(ErrClosed)
+	}
+	p.mu.Unlock()
+	p.asked.Wait()
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for _, m := range p.mutexes {
+		if m.abandon() {
+			p.s.log.Warn("a program ended with a mutex locked: it is unlocked", "pid", p.peer.PID, "mutex", m.name)
+		}
+	}
+	for v, times := range p.holds {
+		if r := p.s.cur.Load().regions[v.region]; r != nil {
+			for range times {
+				r.unpin(v.h)
+			}
+		}
+	}
+}

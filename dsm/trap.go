@@ -1,0 +1,127 @@
+package dsm
+
+import (
+	"bytes"
+	"errors"
+	"io/fs"
+	"time"
+
+	"pagemesh/coherence"
+	"pagemesh/pagetable"
+	"pagemesh/pagetable/vm"
+)
+
+// This file serves the traps of attached programs. A trap is a fault like any other; what is special is
+// that nobody in this process waits for it: raising the right lets the program's thread go on.
+
+// pagers is how many goroutines serve the traps of one program. Each carries a fault from the trap to
+// the request that it sends, or to the end if the page is here.
+const pagers = 2
+
+// serveTraps brings the faults of a program to their pages until the trap is closed.
+func (p *program) serveTraps() {
+	w := p.s.newWork()
+	for {
+		f, err := p.trap.Next()
+		if err != nil {
+			if !errors.Is(err, fs.ErrClosed) {
+				p.end(err)
+			}
+			return
+		}
+		p.trapped(w, f)
+		w.out.Flush()
+	}
+}
+
+// trapped brings one fault to its page.
+func (p *program) trapped(w *work, f vm.Fault) {
+	st := p.s.cur.Load()
+	meta, ok := st.view.Regions.At(f.Addr)
+	r := st.regions[meta.ID]
+	if !ok || r == nil || !r.mapped {
+		p.s.log.Error("a program faults where no region is", "pid", p.peer.PID, "address", f.Addr)
+		return
+	}
+	off := uint64(f.Addr - meta.Base)
+	w.fault(r, off>>r.shift, &waiter{want: f.Want, op: opTrap, off: int(off & (1<<r.shift - 1))})
+}
+
+// trapEnded ends a trap that can't be served. A page that is lost is poisoned for programs, while a
+// copy of it that the node may still read stays. A node that closes leaves the thread to whoever ends
+// the program. The caller holds pg.mu.
+func (pg *page) trapEnded(r *region, err error) {
+	if !errors.Is(err, ErrNodeLost) {
+		return
+	}
+	index := pg.proto.ID().Index()
+	frame := r.frame(index)
+	kept := bytes.Clone(frame)
+	err = errors.Join(r.mem.Release(index<<r.shift, len(frame)), r.mem.Poison(index<<r.shift, len(frame)))
+	copy(frame, kept)
+	if err != nil {
+		r.s.log.Error("a lost page can't be poisoned: threads that touch it hang", "region", r.name(), "error", err)
+	}
+}
+
+// leaseTime is how long a page that was trapped stays at least, once it is here: time for the thread that
+// waits for it to wake up and use it. Without it, nodes that want one page at once could take it from
+// each other before any thread has run (the window of Mirage: Fleisch and Popek, SOSP 89, section 3).
+const leaseTime = 100 * time.Microsecond
+
+// lease pins a page for programs, until somebody wants it and the time is up.
+type lease struct {
+	access pagetable.Access // NoAccess: there is none
+	until  time.Time
+	armed  bool // a timer will end it
+}
+
+// takeLease begins or renews the lease of a page that has the right a, unless somebody waits for the
+// page already.
+func (pg *page) takeLease(a pagetable.Access) {
+	if pg.proto.Delayed() {
+		return
+	}
+	old := pg.lease.access
+	pg.lease.until = time.Now().Add(leaseTime)
+	if old >= a {
+		return
+	}
+	pg.proto.Pin(a)
+	pg.lease.access = a
+	if old != pagetable.NoAccess {
+		var nothing coherence.Ready // no message waits for this pin
+		pg.proto.Unpin(old, &nothing)
+	}
+}
+
+// endLease lets a page go that somebody wants, now or when the time is up.
+func (w *work) endLease(r *region, pg *page) {
+	left := time.Until(pg.lease.until)
+	if left <= 0 {
+		w.dropLease(r, pg)
+		return
+	}
+	if pg.lease.armed {
+		return
+	}
+	pg.lease.armed = true
+	time.AfterFunc(left, func() {
+		w := r.s.getWork()
+		defer r.s.putWork(w)
+		pg.mu.Lock()
+		defer pg.mu.Unlock()
+		pg.lease.armed = false
+		if pg.lease.access != pagetable.NoAccess && pg.proto.Delayed() && !pg.closed {
+			w.endLease(r, pg)
+		}
+	})
+}
+
+func (w *work) dropLease(r *region, pg *page) {
+	a := pg.lease.access
+	pg.lease.access = pagetable.NoAccess
+	if a != pagetable.NoAccess {
+		w.unpin(r, pg, a)
+	}
+}
