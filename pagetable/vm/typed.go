@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"reflect"
 	"unsafe"
+
+	"pagemesh/pagetable"
 )
 
 // SizeOf returns the number of bytes of a T, padding included.
@@ -65,3 +67,15 @@ func checkType(path string, t reflect.Type) error {
 	}
 	return nil
 }
+
+// At returns the memory at an address of the shared space as a T, nil for address 0.
+// Preconditions: T holds no Go pointers and a program has mapped the address, see Window.Map.
+func At[T any](a pagetable.Addr) *T { return (*T)(pointerTo(a)) }
+
+// SliceAt returns the memory at an address of the shared space as n elements of type T. What At says
+// holds for it.
+func SliceAt[T any](a pagetable.Addr, n int) []T { return unsafe.Slice(At[T](a), n) }
+
+// pointerTo returns the address as a pointer. It points outside the Go heap, so that arithmetic on nil
+// is all that it takes.
+func pointerTo(a pagetable.Addr) unsafe.Pointer { return unsafe.Add(unsafe.Pointer(nil), uintptr(a)) }

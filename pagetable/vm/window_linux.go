@@ -57,7 +57,7 @@ func (w *Window) mapMemory(memfd int, at pagetable.Range) ([]byte, error) {
 	if err := checkMemfd(memfd, at); err != nil {
 		return nil, err
 	}
-	want := pointer(at.Start)
+	want := pointerTo(at.Start)
 	p, err := unix.MmapPtr(memfd, 0, want, uintptr(at.Len()), unix.PROT_NONE,
 		unix.MAP_SHARED|unix.MAP_NORESERVE|unix.MAP_FIXED_NOREPLACE)
 	if errors.Is(err, unix.EEXIST) {
@@ -102,7 +102,7 @@ func (w *Window) open(b []byte, at pagetable.Range) error {
 
 // Unmap ends a mapping. Preconditions: nobody touches it, now or later.
 func (w *Window) Unmap(at pagetable.Range) error {
-	if err := unix.MunmapPtr(pointer(at.Start), uintptr(at.Len())); err != nil {
+	if err := unix.MunmapPtr(pointerTo(at.Start), uintptr(at.Len())); err != nil {
 		return fmt.Errorf("unmap %v: %w", at, err)
 	}
 	return nil
@@ -120,7 +120,3 @@ func (w *Window) Close() error {
 	}
 	return nil
 }
-
-// pointer returns the address as a pointer. It points outside the Go heap, so that arithmetic on nil
-// is all that it takes.
-func pointer(a pagetable.Addr) unsafe.Pointer { return unsafe.Add(unsafe.Pointer(nil), uintptr(a)) }
