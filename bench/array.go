@@ -10,13 +10,14 @@ import (
 	"pagemesh/pagetable"
 )
 
-// Array is a shared array of T, the same at all ranks. Its elements are reached through windows. An
-// access that fails, because a node was lost or time is up, ends the rank's part of the workload: Run
-// returns the error.
+// Array is a shared array of T, the same at all ranks. Its elements are reached through windows: of an
+// attached program they are parts of one plain slice, else views. An access that fails, because a node
+// was lost or time is up, ends the rank's part of the workload: Run returns the error.
 type Array[T any] struct {
 	ctx    context.Context
 	region *dsm.Region
 	n      int
+	plain  []T // nil unless the program is attached
 }
 
 // NewArray returns the shared array of that name and length. With pagetable.Blocked, the i-th of equal
@@ -33,7 +34,12 @@ func NewArray[T any](ctx context.Context, r *Rank, name string, n int, kind page
 	}
 	region, err := r.Space.Region(ctx, r.name+"/"+name, opt)
 	check(err)
-	return &Array[T]{ctx: ctx, region: region, n: n}
+	a := &Array[T]{ctx: ctx, region: region, n: n}
+	if r.Space.Access() == dsm.Mapped {
+		a.plain, err = dsm.Slice[T](region)
+		check(err)
+	}
+	return a
 }
 
 // Len returns the number of elements.
@@ -49,6 +55,9 @@ func (a *Array[T]) Read(lo, hi int) Window[T] { return a.window(lo, hi, pagetabl
 func (a *Array[T]) Write(lo, hi int) Window[T] { return a.window(lo, hi, pagetable.WriteAccess) }
 
 func (a *Array[T]) window(lo, hi int, access pagetable.Access) Window[T] {
+	if a.plain != nil {
+		return Window[T]{Data: a.plain[lo:hi:hi]}
+	}
 	v, err := dsm.ViewOf[T](a.ctx, a.region, int64(lo), int64(hi-lo), access)
 	check(err)
 	return Window[T]{Data: v.Slice(), view: v}

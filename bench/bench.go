@@ -90,7 +90,8 @@ func Run(ctx context.Context, s *dsm.Space, ranks int, specs []Spec, emit func(R
 			return err
 		}
 		r := newRank(s, i, ranks, spec)
-		if err := guard(func() error { return workloads[spec.Workload].Run(ctx, r) }); err != nil {
+		part := func() error { return guard(func() error { return workloads[spec.Workload].Run(ctx, r) }) }
+		if err := s.Guard(part); err != nil {
 			return fmt.Errorf("workload %s, rank %d: %w", spec.Workload, r.Rank, err)
 		}
 		if err := r.Barrier(ctx); err != nil {
@@ -122,7 +123,7 @@ func newRank(s *dsm.Space, run, ranks int, spec Spec) *Rank {
 	r := &Rank{Space: s, Rank: s.Rank(), Ranks: ranks, Spec: spec, name: fmt.Sprintf("%s.%d", spec.Workload, run)}
 	r.barrier = s.Barrier("bench/"+r.name, ranks)
 	r.Result = Result{
-		Workload: spec.Workload, Params: map[string]any{}, Nodes: ranks, Access: "embedded",
+		Workload: spec.Workload, Params: map[string]any{}, Nodes: ranks, Access: s.Access().String(),
 		Consistency: "sequential", Busiest: []dsm.PageStats{},
 	}
 	if spec.Class != "" {

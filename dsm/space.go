@@ -64,6 +64,33 @@ func (s *Space) Addr() string { return s.b.identity().addr }
 // Rank returns Config.Rank.
 func (s *Space) Rank() int { return s.b.identity().rank }
 
+// Access is how a program reaches shared memory.
+type Access uint8
+
+const (
+	// Embedded: the node runs in the program, which reaches memory through views and calls.
+	Embedded Access = iota
+	// Mapped: the program is attached to a node in another process, and may also use ordinary loads and
+	// stores.
+	Mapped
+)
+
+// String returns "embedded" or "mapped".
+func (a Access) String() string {
+	if a == Mapped {
+		return "mapped"
+	}
+	return "embedded"
+}
+
+// Access returns how this program reaches shared memory.
+func (s *Space) Access() Access {
+	if _, ok := s.b.(*attachment); ok {
+		return Mapped
+	}
+	return Embedded
+}
+
 // Region creates the region of that name, 1 to 128 bytes, or opens it if it exists: all calls with one
 // name, on all nodes, lead to the same memory. Its errors are ErrMismatch if it exists with other
 // options, ErrNotExist if it does not and options.Size is 0, ErrClosed, ErrNodeLost, the cause of ctx,
