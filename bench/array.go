@@ -20,14 +20,24 @@ type Array[T any] struct {
 	plain  []T // nil unless the program is attached
 }
 
+// layout says where the pages of an array are homed and how large they are.
+type layout struct {
+	kind     pagetable.PlacementKind
+	pageSize int // bytes; 0 is the default of regions
+}
+
 // NewArray returns the shared array of that name and length. With pagetable.Blocked, the i-th of equal
 // parts is homed at the node of rank i.
 func NewArray[T any](ctx context.Context, r *Rank, name string, n int, kind pagetable.PlacementKind) *Array[T] {
+	return newArray[T](ctx, r, name, n, layout{kind, r.Spec.PageSize})
+}
+
+func newArray[T any](ctx context.Context, r *Rank, name string, n int, l layout) *Array[T] {
 	members := r.Space.Members()
 	slices.SortFunc(members, func(a, b dsm.MemberStatus) int { return cmp.Compare(a.Rank, b.Rank) })
 	opt := dsm.RegionOptions{
-		Size: uint64(n) * uint64(reflect.TypeFor[T]().Size()), PageSize: r.Spec.PageSize,
-		Placement: dsm.Placement{Kind: kind},
+		Size:     uint64(n) * uint64(reflect.TypeFor[T]().Size()),
+		PageSize: l.pageSize, Placement: dsm.Placement{Kind: l.kind},
 	}
 	for _, m := range members {
 		opt.Placement.Nodes = append(opt.Placement.Nodes, m.Node)
@@ -61,6 +71,20 @@ func (a *Array[T]) window(lo, hi int, access pagetable.Access) Window[T] {
 	v, err := dsm.ViewOf[T](a.ctx, a.region, int64(lo), int64(hi-lo), access)
 	check(err)
 	return Window[T]{Data: v.Slice(), view: v}
+}
+
+// Get returns element i.
+func (a *Array[T]) Get(i int) T {
+	w := a.Read(i, i+1)
+	defer w.Done()
+	return w.Data[0]
+}
+
+// Set sets element i.
+func (a *Array[T]) Set(i int, v T) {
+	w := a.Write(i, i+1)
+	defer w.Done()
+	w.Data[0] = v
 }
 
 // Prefetch brings the elements [lo, hi) here for reading, all at a time.
