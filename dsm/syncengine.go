@@ -82,8 +82,9 @@ type syncEngine struct {
 	s  *node
 	mu sync.Mutex // guards all that follows
 	m  *locks.Machine
-	// view is the one that the machine's homes come from.
-	view    coherence.View
+	// view is the one that the homes of the machine's epoch come from. Another epoch gets another one;
+	// within its epoch it changes, once, when the locks are placed.
+	view    *coherence.View
 	rd      locks.Ready
 	waiters map[locks.Waiter]*syncWaiter
 	last    locks.Waiter
@@ -225,8 +226,7 @@ func (e *syncEngine) packet(p *peer, b []byte) (done bool, err error) {
 	}
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	unplaced := len(e.view.Locks.Nodes) == 0 && msg.Kind != locks.ReportsDone
-	if e.m == nil || msg.Epoch > e.m.Epoch() || unplaced {
+	if e.m == nil || msg.Epoch > e.m.Epoch() || len(e.view.Locks.Nodes) == 0 && msg.Kind != locks.ReportsDone {
 		return false, nil
 	}
 	e.m.Step(p.node, msg, &e.rd)
@@ -240,16 +240,19 @@ func (e *syncEngine) newView(v coherence.View, gone []pagetable.NodeID) {
 	defer e.s.putWork(work)
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	before := e.view
-	e.view = v
+	if e.m != nil && v.Epoch == e.m.Epoch() {
+		*e.view = v
+		return
+	}
+	e.view = &v
 	lv := locks.View{Epoch: v.Epoch, Members: v.Nodes(), Home: func(id locks.ID) pagetable.NodeID {
-		return e.view.LockHome(uint64(id))
+		if len(v.Locks.Nodes) == 0 {
+			return v.Coordinator
+		}
+		return v.LockHome(uint64(id))
 	}}
 	if e.m == nil {
 		e.m = locks.New(e.s.self, lv)
-		return
-	}
-	if v.Epoch == before.Epoch {
 		return
 	}
 	for _, n := range gone {
@@ -258,9 +261,6 @@ func (e *syncEngine) newView(v coherence.View, gone []pagetable.NodeID) {
 		} else {
 			lv.Lost = append(lv.Lost, n)
 		}
-	}
-	if len(v.Locks.Nodes) == 0 {
-		lv.Home = func(locks.ID) pagetable.NodeID { return v.Coordinator }
 	}
 	e.m.NewEpoch(lv, &e.rd)
 	e.perform(work.out)
