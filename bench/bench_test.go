@@ -54,6 +54,30 @@ func TestPingpong(t *testing.T) {
 	}
 }
 
+func TestMicro(t *testing.T) {
+	specs := []Spec{
+		{Workload: "limit", Size: 10}, {Workload: "latency", Size: 64}, {Workload: "bandwidth", Size: 1},
+		{Workload: "lock", Size: 80}, {Workload: "barrier", Size: 10}, {Workload: "falseshare", Size: 10},
+		{Workload: "thrash", Size: 10},
+	}
+	metrics := map[string]string{
+		"limit": "raw_echo raw_bandwidth", "latency": "raw_echo local_hit clean_read dirty_read write_miss upgrade",
+		"bandwidth": "raw_bandwidth stream_read", "lock": "lock_cached lock_handoff", "barrier": "barrier",
+	}
+	for _, ranks := range []int{2, 3} {
+		for _, r := range runAll(t, ranks, specs...) {
+			if !r.Verified {
+				t.Errorf("%s: %s", r.Workload, r.Detail)
+			}
+			for _, name := range strings.Fields(metrics[r.Workload]) {
+				if m := r.Metrics[name]; m.MedianNs <= 0 && m.MiBPerS <= 0 {
+					t.Errorf("%s with %d ranks measured no %s", r.Workload, ranks, name)
+				}
+			}
+		}
+	}
+}
+
 func TestVerifyNeedsAllToBeRight(t *testing.T) {
 	var r Rank
 	r.Verify(true, "first")

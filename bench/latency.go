@@ -1,0 +1,159 @@
+package bench
+
+import (
+	"context"
+
+	"pagemesh/dsm"
+	"pagemesh/pagetable"
+)
+
+func init() {
+	register(Workload{
+		Name: "latency", Suite: "micro", MinRanks: 2,
+		Purpose: "what one access costs: in place, and for each way to fetch a page",
+		Sharing: "rank 0 touches pages homed at rank 1; dirty ones are owned by rank 2 if there is one",
+		Run:     measureLatency,
+	})
+}
+
+const (
+	latencyPages = 64 // of each region, prepared together
+	latencyBatch = 16 // of each kind in a row, so that drift meets all kinds alike
+)
+
+// latency is what the ranks share, and what rank 0 finds out.
+type latency struct {
+	*Rank
+	ctx   context.Context
+	wire  *wire
+	owner int // rank that owns the dirty pages
+
+	// Each page's words hold the round in which its owner wrote it. Rank 0 reads clean and dirty, writes
+	// missed without having it, and writes upgraded after reading it.
+	clean, dirty, missed, upgraded *dsm.Region
+	local                          *dsm.Region // homed at rank 0, which alone uses it
+	wrong                          *dsm.Region // one word: how many values were not the expected ones
+
+	echo, hit, cleanRead, dirtyRead, writeMiss, upgrade samples
+}
+
+func measureLatency(ctx context.Context, r *Rank) error {
+	rounds := max(1, r.size(2048)/latencyPages)
+	l := &latency{Rank: r, ctx: ctx, wire: openWire(ctx, r), owner: min(2, r.Ranks-1)}
+	defer l.wire.close()
+	r.Result.Params["dirty_owner"] = l.owner
+	for name, region := range map[string]**dsm.Region{
+		"clean": &l.clean, "dirty": &l.dirty, "missed": &l.missed, "upgraded": &l.upgraded, "wrong": &l.wrong,
+	} {
+		*region = r.homedAt(ctx, name, latencyPages, 1)
+	}
+	l.local = r.homedAt(ctx, "local", 1, 0)
+	err := r.Timed(ctx, func() error {
+		for round := range rounds {
+			l.prepare(uint64(2*round + 1))
+			if r.Rank == 0 {
+				l.measure(uint64(2*round + 1))
+			}
+			check(r.Barrier(ctx))
+			l.inspect(uint64(2*round + 2))
+		}
+		return nil
+	})
+	if err != nil || r.Rank != 0 {
+		return err
+	}
+	l.report()
+	return nil
+}
+
+// prepare brings every page into the state in which rank 0 shall meet it.
+func (l *latency) prepare(round uint64) {
+	for page := range latencyPages {
+		if l.Rank.Rank == 1 {
+			l.write(l.clean, page, round)
+			l.write(l.missed, page, round)
+			l.write(l.upgraded, page, round)
+		}
+		if l.Rank.Rank == l.owner {
+			l.write(l.dirty, page, round)
+		}
+	}
+	check(l.Barrier(l.ctx))
+	if l.Rank.Rank == 2 { // its read makes the home's copy a clean one
+		for page := range latencyPages {
+			l.read(l.clean, page, round)
+		}
+	}
+	if l.Rank.Rank == 0 {
+		for page := range latencyPages {
+			l.read(l.upgraded, page, round)
+		}
+	}
+	check(l.Barrier(l.ctx))
+}
+
+func (l *latency) measure(round uint64) {
+	for first := 0; first < latencyPages; first += latencyBatch {
+		for range latencyBatch {
+			l.echo.time(func() { l.wire.fetch(l.clean.PageSize()) })
+		}
+		each := func(s *samples, op func(*dsm.Region, int, uint64), region *dsm.Region, value uint64) {
+			for page := first; page < first+latencyBatch; page++ {
+				s.time(func() { op(region, page, value) })
+			}
+		}
+		each(&l.cleanRead, l.read, l.clean, round)
+		each(&l.dirtyRead, l.read, l.dirty, round)
+		each(&l.writeMiss, l.write, l.missed, round+1)
+		each(&l.upgrade, l.write, l.upgraded, round+1)
+		l.write(l.local, 0, round)
+		l.hit.timeEach(1000, func() { l.read(l.local, 0, round) })
+	}
+}
+
+// inspect has rank 1 look at what rank 0 wrote.
+func (l *latency) inspect(round uint64) {
+	if l.Rank.Rank != 1 {
+		return
+	}
+	for page := range latencyPages {
+		l.read(l.missed, page, round)
+		l.read(l.upgraded, page, round)
+	}
+}
+
+// write sets the first and the last word of a page.
+func (l *latency) write(region *dsm.Region, page int, value uint64) {
+	words := int64(region.PageSize() / 8)
+	v, err := dsm.ViewOf[uint64](l.ctx, region, int64(page)*words, words, pagetable.WriteAccess)
+	check(err)
+	s := v.Slice()
+	s[0], s[len(s)-1] = value, value
+	v.Release()
+}
+
+// read compares the first and the last word of a page with what they should be.
+func (l *latency) read(region *dsm.Region, page int, value uint64) {
+	words := int64(region.PageSize() / 8)
+	v, err := dsm.ViewOf[uint64](l.ctx, region, int64(page)*words, words, pagetable.ReadAccess)
+	check(err)
+	s := v.Slice()
+	right := s[0] == value && s[len(s)-1] == value
+	v.Release()
+	if !right {
+		_, err := l.wrong.Add(l.ctx, 0, 1)
+		check(err)
+	}
+}
+
+func (l *latency) report() {
+	for name, s := range map[string]samples{
+		"raw_echo": l.echo, "local_hit": l.hit, "clean_read": l.cleanRead, "dirty_read": l.dirtyRead,
+		"write_miss": l.writeMiss, "upgrade": l.upgrade,
+	} {
+		l.Metric(name, s.metric())
+	}
+	wrong, err := l.wrong.Load(l.ctx, 0)
+	check(err)
+	l.Verify(wrong == 0, "%d pages did not hold what was written to them last", wrong)
+}

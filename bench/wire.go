@@ -1,0 +1,128 @@
+package bench
+
+import (
+	"cmp"
+	"context"
+	"encoding/binary"
+	"fmt"
+	"io"
+	"net"
+
+	"pagemesh/dsm"
+	"pagemesh/pagetable"
+)
+
+const (
+	wireQuestion = 32      // bytes of a question: how much to answer, and padding
+	wireChunk    = 1 << 20 // bytes that the answering rank writes at once
+	wireByte     = 0x5a    // what answers are made of
+)
+
+// wire is a bare TCP connection between the processes of ranks 0 and 1: the limit that the machine and
+// Go's net package set to everything that a node can do. Rank 0 asks, a goroutine of rank 1 answers.
+type wire struct {
+	conn     net.Conn // at rank 0
+	ln       net.Listener
+	question [wireQuestion]byte
+	buf      []byte
+}
+
+// openWire connects ranks 0 and 1. All ranks call it, and close what it returns.
+func openWire(ctx context.Context, r *Rank) *wire {
+	w := &wire{buf: make([]byte, wireChunk)}
+	where := r.homedAt(ctx, "wire", 1, 1)
+	if r.Rank == 1 {
+		w.listen(r.Space.Addr(), where)
+	}
+	check(r.Barrier(ctx))
+	if r.Rank == 0 {
+		w.dial(ctx, where)
+	}
+	return w
+}
+
+// listen answers on another port of this node's host, whose address it publishes.
+func (w *wire) listen(nodeAddr string, where *dsm.Region) {
+	host, _, err := net.SplitHostPort(nodeAddr)
+	check(err)
+	w.ln, err = net.Listen("tcp", net.JoinHostPort(host, "0"))
+	check(err)
+	go serveWire(w.ln)
+	addr := w.ln.Addr().String()
+	_, err = where.WriteAt(append([]byte{byte(len(addr))}, addr...), 0)
+	check(err)
+}
+
+// serveWire answers one connection until it ends.
+func serveWire(ln net.Listener) {
+	conn, err := ln.Accept()
+	if err != nil {
+		return
+	}
+	defer conn.Close()
+	chunk := make([]byte, wireChunk)
+	for i := range chunk {
+		chunk[i] = wireByte
+	}
+	var question [wireQuestion]byte
+	for {
+		if _, err := io.ReadFull(conn, question[:]); err != nil {
+			return
+		}
+		for n := binary.BigEndian.Uint64(question[:]); n > 0; {
+			part := min(n, wireChunk)
+			if _, err := conn.Write(chunk[:part]); err != nil {
+				return
+			}
+			n -= part
+		}
+	}
+}
+
+func (w *wire) dial(ctx context.Context, where *dsm.Region) {
+	var b [256]byte
+	_, err := where.ReadAt(b[:], 0)
+	check(err)
+	w.conn, err = (&net.Dialer{}).DialContext(ctx, "tcp", string(b[1:][:b[0]]))
+	check(err)
+}
+
+// fetch asks for n bytes and reads them.
+func (w *wire) fetch(n int) {
+	binary.BigEndian.PutUint64(w.question[:], uint64(n))
+	_, err := w.conn.Write(w.question[:])
+	check(err)
+	for n > 0 {
+		part := w.buf[:min(n, wireChunk)]
+		_, err := io.ReadFull(w.conn, part)
+		check(err)
+		if part[0] != wireByte || part[len(part)-1] != wireByte {
+			check(fmt.Errorf("the bare connection brought %#x and %#x, want %#x", part[0], part[len(part)-1], wireByte))
+		}
+		n -= len(part)
+	}
+}
+
+func (w *wire) close() {
+	if w.conn != nil {
+		w.conn.Close()
+	}
+	if w.ln != nil {
+		w.ln.Close()
+	}
+}
+
+// homedAt returns a region of that many pages that are all homed at the node of one rank.
+func (r *Rank) homedAt(ctx context.Context, name string, pages, rank int) *dsm.Region {
+	opt := dsm.RegionOptions{Size: uint64(pages * r.pageSize()), PageSize: r.pageSize()}
+	for _, m := range r.Space.Members() {
+		if m.Rank == rank {
+			opt.Placement.Nodes = []pagetable.NodeID{m.Node}
+		}
+	}
+	region, err := r.Space.Region(ctx, r.name+"/"+name, opt)
+	check(err)
+	return region
+}
+
+func (r *Rank) pageSize() int { return cmp.Or(r.Spec.PageSize, pagetable.DefaultPageSize) }
