@@ -8,6 +8,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strconv"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -161,5 +162,57 @@ func TestAttachedProgramsCountExactly(t *testing.T) {
 		if got != want {
 			t.Errorf("program %d counted %q, want %q", rank, got, want)
 		}
+	}
+}
+
+func init() {
+	programs["sites"] = func(ctx context.Context, p *testProgram) error {
+		r, err := p.Region(ctx, "sites", dsm.RegionOptions{Size: 1 << 20})
+		if err != nil {
+			return err
+		}
+		b, err := r.Bytes()
+		if err != nil {
+			return err
+		}
+		buf := make([]byte, 4096)
+		for deadline := time.Now().Add(time.Duration(p.n) * time.Millisecond); time.Now().Before(deadline); {
+			for i := 0; i < len(b); i += 8192 {
+				b[i]++ // stored here
+			}
+			for i := 4096; i < len(b); i += 8192 {
+				copy(b[i:i+len(buf)], buf) // copied here
+			}
+		}
+		return p.barrier(ctx, "done")
+	}
+}
+
+func TestPagesNameTheLinesThatWait(t *testing.T) {
+	spaces, sockets := serving(t, 2)
+	runPrograms(t, "sites", sockets, 200)
+	source, err := os.ReadFile("attach_test.go")
+	if err != nil {
+		t.Fatal(err)
+	}
+	pages, err := spaces[0].Pages(t.Context(), dsm.PageQuery{Page: -1})
+	if err != nil {
+		t.Fatal(err)
+	}
+	lines := bytes.Split(source, []byte("\n"))
+	want := map[uint64]string{0: "// stored here", 1: "// copied here"}
+	found := map[uint64]int{}
+	for _, p := range pages {
+		for _, s := range p.Sites {
+			_, number, _ := strings.Cut(s.Line, ".go:")
+			n, err := strconv.Atoi(number)
+			if err != nil || !strings.HasSuffix(s.Line, "attach_test.go:"+number) || !bytes.Contains(lines[n-1], []byte(want[p.Page%2])) {
+				t.Errorf("page %d waits at %s in %s", p.Page, s.Line, s.Function)
+			}
+			found[p.Page%2]++
+		}
+	}
+	if found[0] == 0 || found[1] == 0 {
+		t.Errorf("pages with sites: %v, want some of both kinds", found)
 	}
 }

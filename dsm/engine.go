@@ -67,6 +67,9 @@ func (w *work) fault(r *region, index uint64, wt *waiter) {
 		wt.finish(r, err)
 		return
 	}
+	if wt.seen {
+		pg.traffic.sampled(wt.where)
+	}
 	before := pg.proto.Access()
 	pg.waiters = append(pg.waiters, wt)
 	pg.proto.Fault(wt.want, &w.rd)

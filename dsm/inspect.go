@@ -185,7 +185,7 @@ func (r *region) pageStats(index uint64, pg *page) (st PageStats, busy bool) {
 	t := &pg.traffic
 	st = PageStats{
 		Region: r.name(), Page: index, Offset: index << r.shift, Size: r.pageSize(), Home: pg.proto.Home(),
-		Counts: t.Counts, Nodes: []pagetable.NodeID{}, Writers: []Writer{},
+		Counts: t.Counts, Nodes: []pagetable.NodeID{}, Writers: []Writer{}, Sites: t.siteStats(r.s.self),
 	}
 	if t.ReadFaults+t.WriteFaults+t.Upgrades > 0 {
 		st.Nodes = append(st.Nodes, r.s.self)
@@ -219,6 +219,8 @@ func (m mergedPages) add(list []PageStats) {
 		sum.Counts.add(p.Counts)
 		sum.Nodes = append(sum.Nodes, p.Nodes...)
 		sum.Writers = append(sum.Writers, p.Writers...)
+		sum.Sites = append(sum.Sites, p.Sites...)
+		slices.SortFunc(sum.Sites, compareSites)
 	}
 }
 

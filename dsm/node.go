@@ -40,8 +40,9 @@ type node struct {
 	// works and batches hold what is used again and again: *work and *batch.
 	works, batches sync.Pool
 
-	delays delays
-	server *server // serves the programs of this machine; nil if there is no Config.Serve
+	delays  delays
+	symbols symbolCache // of the programs
+	server  *server     // serves the programs of this machine; nil if there is no Config.Serve
 	// leaving: requests of others for pages homed here are dropped, they repeat them elsewhere.
 	leaving atomic.Bool
 	// isolated: too many members are gone to agree on a view. Faults fail, what is here stays usable.

@@ -63,7 +63,9 @@ type waiter struct {
 	fn    func(frame []byte)
 	pg    *page
 	start time.Time // set if another node has to be asked
-	group *group    // nil if nobody waits in this process
+	seen  bool      // where says which line of the program waits
+	where site
+	group *group // nil if nobody waits in this process
 }
 
 // finish ends the wait. The caller holds pg.mu, unless the waiter never came to a page.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"sync"
+	"sync/atomic"
 
 	"pagemesh/coherence"
 	"pagemesh/locks"
@@ -19,9 +20,11 @@ type program struct {
 	name   string // what the program calls itself
 	trap   *vm.Trap
 	pagers sync.WaitGroup
-	gone   chan struct{} // closed when the program has ended
-	ending sync.Once
-	asked  sync.WaitGroup // questions that are being answered
+	// sampler is nil until the program's symbols are read, and if they can't be.
+	sampler atomic.Pointer[sampler]
+	gone    chan struct{} // closed when the program has ended
+	ending  sync.Once
+	asked   sync.WaitGroup // questions that are being answered
 
 	mu      sync.Mutex // guards what follows
 	waits   map[uint64]context.CancelCauseFunc
@@ -72,6 +75,16 @@ type greeting struct {
 	Node pagetable.NodeID
 	Addr string
 	Rank int
+}
+
+// startSampling reads the program's symbols, which takes a while.
+func (p *program) startSampling() {
+	sm, err := newSampler(&p.s.symbols, p.peer.PID)
+	if err != nil {
+		p.s.log.Warn("the lines of a program can't be told", "pid", p.peer.PID, "error", err)
+		return
+	}
+	p.sampler.Store(sm)
 }
 
 func (p *program) log(what string) {

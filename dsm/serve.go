@@ -90,6 +90,7 @@ func (v *server) serve(conn *net.UnixConn) {
 	for range pagers {
 		p.pagers.Go(p.serveTraps)
 	}
+	p.pagers.Go(p.startSampling)
 	p.greeted()
 	p.log("program attached")
 	p.end(p.serve())

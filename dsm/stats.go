@@ -48,6 +48,15 @@ type Writer struct {
 	Spans []Span           `json:"spans"` // where they lie, ascending
 }
 
+// SiteStats is a line of an attached program at which one of its threads was seen waiting for a page.
+type SiteStats struct {
+	Node     pagetable.NodeID `json:"node"`     // the program's
+	Line     string           `json:"line"`     // "file:line"
+	Function string           `json:"function"` // that holds the line
+	Access   string           `json:"access"`   // "read" or "write"
+	Samples  uint64           `json:"samples"`  // how often; at most one in 1 ms is taken of a program
+}
+
 // PageStats are the counts of one page, summed over the nodes that answered.
 type PageStats struct {
 	Region  string             `json:"region"`
@@ -58,6 +67,7 @@ type PageStats struct {
 	Counts                     // over all nodes
 	Nodes   []pagetable.NodeID `json:"nodes"`   // that faulted on it
 	Writers []Writer           `json:"writers"` // that changed it
+	Sites   []SiteStats        `json:"sites"`   // where attached programs waited for it
 	Note    string             `json:"note"`    // one sentence on what the counts say
 }
 

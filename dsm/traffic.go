@@ -16,6 +16,8 @@ type traffic struct {
 	// twin is a copy from when the write right came; nil with twinned set means a page of zeros.
 	twin    []byte
 	twinned bool
+	// sites are where attached programs were seen waiting for the page, and how often.
+	sites map[site]uint64
 }
 
 // twins recycles buffers between pages of all sizes; an entry that is too small is dropped.
@@ -87,4 +89,5 @@ func (t *traffic) look(frame []byte) {
 func (t *traffic) reset() {
 	t.Counts = Counts{}
 	t.written = pagetable.Footprint{}
+	t.sites = nil
 }

@@ -44,7 +44,9 @@ func (p *program) trapped(w *work, f vm.Fault) {
 		return
 	}
 	off := uint64(f.Addr - meta.Base)
-	w.fault(r, off>>r.shift, &waiter{want: f.Want, op: opTrap, off: int(off & (1<<r.shift - 1))})
+	wt := &waiter{want: f.Want, op: opTrap, off: int(off & (1<<r.shift - 1))}
+	wt.where, wt.seen = p.sampler.Load().sample(f)
+	w.fault(r, off>>r.shift, wt)
 }
 
 // trapEnded ends a trap that can't be served. A page that is lost is poisoned for programs, while a

@@ -294,10 +294,10 @@ func TestProgramCounterOfAWaitingThread(t *testing.T) {
 	st := newStage(t, 1)
 	v := st.start("read 0 1 1")
 	f := st.fault()
-	pc, ok, err := vm.ProgramCounter(st.pid(), f.Thread)
+	pc, _, ok, err := vm.ProgramCounter(st.pid(), f.Thread)
 	if err == nil && !ok {
 		for !ok && err == nil {
-			pc, ok, err = vm.ProgramCounter(st.pid(), f.Thread)
+			pc, _, ok, err = vm.ProgramCounter(st.pid(), f.Thread)
 		}
 	}
 	if err != nil {
@@ -308,7 +308,7 @@ func TestProgramCounterOfAWaitingThread(t *testing.T) {
 	}
 	st.protect(none, read)
 	v.wait()
-	if _, _, err := vm.ProgramCounter(st.pid(), 1<<22); !errors.Is(err, unix.ENOENT) {
+	if _, _, _, err := vm.ProgramCounter(st.pid(), 1<<22); !errors.Is(err, unix.ENOENT) {
 		t.Errorf("program counter of no thread: %v", err)
 	}
 }

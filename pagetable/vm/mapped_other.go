@@ -82,7 +82,12 @@ type Peer struct{ PID, UID int }
 func PeerOf(*net.UnixConn) (Peer, error) { return Peer{}, ErrNotSupported }
 
 // ProgramCounter returns ErrNotSupported.
-func ProgramCounter(int, int) (pc uint64, ok bool, err error) { return 0, false, ErrNotSupported }
+func ProgramCounter(int, int) (pc, sp uint64, ok bool, err error) {
+	return 0, 0, false, ErrNotSupported
+}
+
+// ReadWord returns ErrNotSupported.
+func ReadWord(int, uint64) (uint64, error) { return 0, ErrNotSupported }
 
 // AllowTracer does nothing.
 func AllowTracer(int) error { return nil }

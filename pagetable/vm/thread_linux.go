@@ -4,41 +4,63 @@ package vm
 
 import (
 	"bytes"
+	"encoding/binary"
 	"fmt"
 	"strconv"
 
 	"golang.org/x/sys/unix"
 )
 
-// ProgramCounter returns the address of the instruction at which a thread of another process waits.
-// ok is false while the thread runs: it may be on its way to sleep, so that a second call can succeed.
+// ProgramCounter returns the address of the instruction at which a thread of another process waits, and
+// its stack pointer. ok is false while the thread runs: it may be on its way to sleep, so that a second call can succeed.
 // The kernel shows it to the same user's processes, unless AllowTracer is needed.
-func ProgramCounter(pid, thread int) (pc uint64, ok bool, err error) {
+func ProgramCounter(pid, thread int) (pc, sp uint64, ok bool, err error) {
 	fd, err := unix.Open(fmt.Sprintf("/proc/%d/task/%d/syscall", pid, thread), unix.O_RDONLY|unix.O_CLOEXEC, 0)
 	if err != nil {
-		return 0, false, fmt.Errorf("program counter of thread %d: %w", thread, err)
+		return 0, 0, false, fmt.Errorf("program counter of thread %d: %w", thread, err)
 	}
 	defer unix.Close(fd)
 	var buf [256]byte // number, six arguments, stack pointer, program counter
 	n, err := unix.Read(fd, buf[:])
 	if err != nil {
-		return 0, false, fmt.Errorf("program counter of thread %d: %w", thread, err)
+		return 0, 0, false, fmt.Errorf("program counter of thread %d: %w", thread, err)
 	}
 	return parseSyscall(buf[:n])
 }
 
 // parseSyscall reads a line of /proc/PID/task/TID/syscall: "running", "-1 sp pc" of a thread that waits
 // outside system calls, or "number arguments sp pc".
-func parseSyscall(line []byte) (pc uint64, ok bool, err error) {
-	line = bytes.TrimSpace(line)
-	if string(line) == "running" {
-		return 0, false, nil
+func parseSyscall(line []byte) (pc, sp uint64, ok bool, err error) {
+	fields := bytes.Fields(line)
+	if len(fields) == 1 && string(fields[0]) == "running" {
+		return 0, 0, false, nil
 	}
-	last := line[bytes.LastIndexByte(line, ' ')+1:]
-	if pc, err = strconv.ParseUint(string(last), 0, 64); err != nil {
-		return 0, false, fmt.Errorf("program counter in %q: %w", line, err)
+	if len(fields) < 3 {
+		return 0, 0, false, fmt.Errorf("program counter in %q: too few fields", line)
 	}
-	return pc, true, nil
+	sp, err = strconv.ParseUint(string(fields[len(fields)-2]), 0, 64)
+	if err == nil {
+		pc, err = strconv.ParseUint(string(fields[len(fields)-1]), 0, 64)
+	}
+	if err != nil {
+		return 0, 0, false, fmt.Errorf("program counter in %q: %w", line, err)
+	}
+	return pc, sp, true, nil
+}
+
+// ReadWord reads a word of another process, which must be allowed as for ProgramCounter.
+func ReadWord(pid int, addr uint64) (uint64, error) {
+	var b [8]byte
+	local := unix.Iovec{Base: &b[0], Len: uint64(len(b))}
+	remote := unix.RemoteIovec{Base: uintptr(addr), Len: len(b)}
+	n, err := unix.ProcessVMReadv(pid, []unix.Iovec{local}, []unix.RemoteIovec{remote}, 0)
+	if err == nil && n != len(b) {
+		err = unix.EFAULT
+	}
+	if err != nil {
+		return 0, fmt.Errorf("read a word at %#x of process %d: %w", addr, pid, err)
+	}
+	return binary.NativeEndian.Uint64(b[:]), nil
 }
 
 // AllowTracer lets another process ask for this one's program counters where the kernel's Yama module

@@ -1,0 +1,211 @@
+package dsm
+
+import (
+	"bufio"
+	"cmp"
+	"debug/elf"
+	"debug/gosym"
+	"errors"
+	"fmt"
+	"os"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+
+	"pagemesh/pagetable"
+	"pagemesh/pagetable/vm"
+)
+
+// This file finds out which line of an attached program waits for a page. A trap says which thread
+// waits; the kernel says where it stands; the program's executable says which line that is.
+
+// sampleEvery is how often at most a program is asked where one of its threads stands. Asking takes
+// about 10 µs, in which the thread waits anyway but its page is not on its way yet: one question in
+// 1 ms costs 1 % of a program that does nothing but fault.
+const sampleEvery = time.Millisecond
+
+// maxSites bounds the sites that are kept of one page.
+const maxSites = 16
+
+// site is a place in a program that waited for a page.
+type site struct {
+	of     *symbols
+	pc     uint64 // as in the executable, wherever it was loaded
+	access pagetable.Access
+}
+
+// symbols are the functions and lines of an executable.
+type symbols struct {
+	file  os.FileInfo // tells executables apart
+	base  uint64      // where the executable wants to be loaded
+	table *gosym.Table
+}
+
+// symbolCache holds the symbols of executables, of which the programs of one node mostly share one.
+type symbolCache struct {
+	mu   sync.Mutex
+	list []*symbols
+}
+
+// load returns the symbols of a running process.
+func (c *symbolCache) load(pid int) (*symbols, error) {
+	f, err := os.Open(fmt.Sprintf("/proc/%d/exe", pid))
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	info, err := f.Stat()
+	if err != nil {
+		return nil, err
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for _, s := range c.list {
+		if os.SameFile(s.file, info) {
+			return s, nil
+		}
+	}
+	s, err := readSymbols(f)
+	if err != nil {
+		return nil, err
+	}
+	s.file = info
+	c.list = append(c.list, s)
+	return s, nil
+}
+
+func readSymbols(f *os.File) (*symbols, error) {
+	exe, err := elf.NewFile(f)
+	if err != nil {
+		return nil, err
+	}
+	text, lines := exe.Section(".text"), exe.Section(".gopclntab")
+	if text == nil || lines == nil {
+		return nil, errors.New("it is not a Go program")
+	}
+	data, err := lines.Data()
+	if err != nil {
+		return nil, err
+	}
+	table, err := gosym.NewTable(nil, gosym.NewLineTable(data, text.Addr))
+	if err != nil {
+		return nil, err
+	}
+	s := &symbols{table: table}
+	if i := slices.IndexFunc(exe.Progs, func(p *elf.Prog) bool { return p.Type == elf.PT_LOAD }); i >= 0 {
+		s.base = exe.Progs[i].Vaddr &^ (exe.Progs[i].Align - 1)
+	}
+	return s, nil
+}
+
+// loadedAt returns where a running process has its executable.
+func loadedAt(pid int) (uint64, error) {
+	exe, err := os.Readlink(fmt.Sprintf("/proc/%d/exe", pid))
+	if err != nil {
+		return 0, err
+	}
+	f, err := os.Open(fmt.Sprintf("/proc/%d/maps", pid))
+	if err != nil {
+		return 0, err
+	}
+	defer f.Close()
+	for lines := bufio.NewScanner(f); lines.Scan(); {
+		if line := lines.Text(); strings.HasSuffix(line, exe) {
+			start, _, _ := strings.Cut(line, "-")
+			return strconv.ParseUint(start, 16, 64)
+		}
+	}
+	return 0, fmt.Errorf("%s is not mapped", exe)
+}
+
+// sampler asks a program where its threads stand, not too often.
+type sampler struct {
+	pid     int
+	symbols *symbols
+	shift   uint64 // what the loader has added to the executable's addresses
+
+	mu   sync.Mutex // guards what follows
+	next time.Time
+}
+
+func newSampler(c *symbolCache, pid int) (*sampler, error) {
+	s, err := c.load(pid)
+	if err != nil {
+		return nil, err
+	}
+	at, err := loadedAt(pid)
+	if err != nil {
+		return nil, err
+	}
+	return &sampler{pid: pid, symbols: s, shift: at - s.base}, nil
+}
+
+// sample returns where the thread of a fault stands, if it is time to ask. A nil sampler never asks.
+func (sm *sampler) sample(f vm.Fault) (site, bool) {
+	if sm == nil || !sm.due() {
+		return site{}, false
+	}
+	pc, sp, ok, err := vm.ProgramCounter(sm.pid, f.Thread)
+	if err == nil && !ok { // the thread is about to sleep
+		pc, sp, ok, err = vm.ProgramCounter(sm.pid, f.Thread)
+	}
+	if err != nil || !ok {
+		return site{}, false
+	}
+	return site{sm.symbols, sm.caller(pc, sp) - sm.shift, f.Want}, true
+}
+
+func (sm *sampler) due() bool {
+	sm.mu.Lock()
+	defer sm.mu.Unlock()
+	now := time.Now()
+	if now.Before(sm.next) {
+		return false
+	}
+	sm.next = now.Add(sampleEvery)
+	return true
+}
+
+// caller returns the call for a pc in one of the runtime's functions that copy, clear and compare
+// memory. These are leaves without a frame: what they return to is on top of the stack.
+func (sm *sampler) caller(pc, sp uint64) uint64 {
+	fn := sm.symbols.table.PCToFunc(pc - sm.shift)
+	if fn == nil || !strings.HasPrefix(fn.Name, "runtime.mem") && !strings.HasPrefix(fn.Name, "memeq") {
+		return pc
+	}
+	ret, err := vm.ReadWord(sm.pid, sp)
+	if err != nil || sm.symbols.table.PCToFunc(ret-sm.shift) == nil {
+		return pc
+	}
+	return ret - 1 // within the call
+}
+
+// sampled counts a sample of one page.
+func (t *traffic) sampled(s site) {
+	if t.sites == nil {
+		t.sites = map[site]uint64{}
+	}
+	if _, known := t.sites[s]; known || len(t.sites) < maxSites {
+		t.sites[s]++
+	}
+}
+
+// siteStats describes the sites of a page, the most frequent first.
+func (t *traffic) siteStats(self pagetable.NodeID) []SiteStats {
+	list := []SiteStats{}
+	for s, n := range t.sites {
+		st := SiteStats{Node: self, Access: s.access.String(), Samples: n, Line: "unknown"}
+		if file, line, fn := s.of.table.PCToLine(s.pc); fn != nil {
+			st.Function, st.Line = fn.Name, fmt.Sprintf("%s:%d", file, line)
+		}
+		list = append(list, st)
+	}
+	slices.SortFunc(list, compareSites)
+	return list
+}
+
+func compareSites(a, b SiteStats) int {
+	return cmp.Or(cmp.Compare(b.Samples, a.Samples), cmp.Compare(a.Line, b.Line), cmp.Compare(a.Node, b.Node))
+}
