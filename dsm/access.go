@@ -19,7 +19,7 @@ var unbounded = context.Background()
 
 // transfer implements memory.
 func (r *region) transfer(ctx context.Context, a pagetable.Access, o op, sp span, buf []byte) error {
-	if err := r.s.refusal(false); err != nil {
+	if err := r.s.closed(); err != nil {
 		return err
 	}
 	var last *batch

@@ -63,7 +63,11 @@ func (w *work) fault(r *region, index uint64, wt *waiter) {
 	pg := r.lockLive(index)
 	defer pg.mu.Unlock()
 	wt.pg = pg
-	if err := w.s.refusal(pg.closed || w.s.leaving.Load() && wt.op != opLeave); err != nil {
+	err := w.s.refusal()
+	if w.s.leaving.Load() && wt.op != opLeave {
+		err = ErrClosed
+	}
+	if err != nil {
 		wt.finish(r, err)
 		return
 	}

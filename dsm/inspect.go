@@ -131,7 +131,7 @@ func askAll[A, R any](ctx context.Context, s *node, kind callKind, question []by
 	all := []R{}
 	for _, n := range s.view().Nodes() {
 		b, err := s.call(ctx, n, kind, question)
-		if errors.Is(err, ErrNodeLost) && s.refusal(false) == nil {
+		if errors.Is(err, ErrNodeLost) && s.refusal() == nil {
 			continue // it went down meanwhile: the others still have something to say
 		}
 		if err != nil {
@@ -273,7 +273,7 @@ func (s *node) inspect(ctx context.Context, kind controlKind, question []byte) (
 	case controlStats:
 		return marshal(s.stats())
 	}
-	if err := s.refusal(false); err != nil {
+	if err := s.closed(); err != nil {
 		return nil, err
 	}
 	ctx, cancel := context.WithTimeout(ctx, controlDeadline/2)

@@ -12,7 +12,7 @@ import (
 
 // leave implements backend.
 func (s *node) leave(ctx context.Context) error {
-	if err := s.refusal(false); err != nil {
+	if err := s.closed(); err != nil {
 		return err
 	}
 	if err := s.depart(ctx); err != nil {
@@ -122,7 +122,7 @@ func (s *node) awaitSuccessor(ctx context.Context, ch <-chan struct{}) error {
 		case <-ctx.Done():
 			return context.Cause(ctx)
 		case <-s.done:
-			return s.refusal(true)
+			return s.why()
 		}
 	}
 }

@@ -179,7 +179,7 @@ func (s *node) awaitView(ctx context.Context, ok func(coherence.View) bool) erro
 		case <-ctx.Done():
 			return context.Cause(ctx)
 		case <-s.done:
-			return s.refusal(true)
+			return s.why()
 		}
 	}
 }
@@ -191,7 +191,12 @@ func (s *node) identity() identity { return identity{s.self, s.ep.Addr(), s.cfg.
 func (s *node) ended() <-chan struct{} { return s.done }
 
 // why implements backend.
-func (s *node) why() error { return s.refusal(true) }
+func (s *node) why() error {
+	if s.err != nil {
+		return s.err
+	}
+	return ErrClosed
+}
 
 // close implements backend.
 func (s *node) close() error {
@@ -199,23 +204,23 @@ func (s *node) close() error {
 	return s.shutdown(nil)
 }
 
-// refusal returns why an access that needs other nodes can't be made, nil if it can. closed says that
-// the caller knows the space to be closed.
-func (s *node) refusal(closed bool) error {
+// closed returns why the space is closed, nil while it is open.
+func (s *node) closed() error {
 	select {
 	case <-s.done:
-		closed = true
+		return s.why()
 	default:
+		return nil
 	}
-	switch {
-	case closed && s.err != nil:
-		return s.err
-	case closed:
-		return ErrClosed
-	case s.isolated.Load():
-		return fmt.Errorf("%w: too few members are left to agree on who is gone; restart the space", ErrNodeLost)
+}
+
+// refusal returns why an access that needs other nodes can't be made, nil if it can.
+func (s *node) refusal() error {
+	err := s.closed()
+	if err == nil && s.isolated.Load() {
+		err = fmt.Errorf("%w: too few members are left to agree on who is gone; restart the space", ErrNodeLost)
 	}
-	return nil
+	return err
 }
 
 // shutdown closes the space because of cause, nil if its user wants it.
@@ -224,8 +229,8 @@ func (s *node) shutdown(cause error) error {
 	s.closing.Do(func() {
 		s.err = cause
 		close(s.done)
-		s.calls.failAll(s.refusal(true))
-		s.sync.fail(s.refusal(true))
+		s.calls.failAll(s.why())
+		s.sync.fail(s.why())
 		if g := s.gossip.Load(); g != nil {
 			g.Stop()
 		}

@@ -58,7 +58,7 @@ func (c change) node() (pagetable.NodeID, error) {
 // view. If the coordinator is lost it tries again with the next one until ctx ends.
 func (s *node) propose(ctx context.Context, c change) ([]byte, error) {
 	for {
-		if err := s.refusal(false); err != nil {
+		if err := s.refusal(); err != nil {
 			return nil, err
 		}
 		st := s.cur.Load()

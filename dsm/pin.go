@@ -12,6 +12,9 @@ import (
 // for each other in a circle.
 func (r *region) pin(ctx context.Context, h hold) ([]byte, error) {
 	first, end := r.pagesOf(h.span)
+	if first == end {
+		return nil, r.s.closed()
+	}
 	if end-first > 1 {
 		if err := r.transfer(ctx, h.access, opTouch, h.span, nil); err != nil {
 			return nil, err

@@ -125,20 +125,22 @@ func (s *Space) Close() error { return s.b.close() }
 // the node that takes over is lost meanwhile, the space is closed as by Close and the error says so.
 func (s *Space) Leave(ctx context.Context) error { return s.b.leave(ctx) }
 
-// Members returns the members as this node knows them now, itself included, ascending by node id.
+// Members returns the members as this node knows them now, itself included, ascending by node id. It
+// returns nil once the space is closed.
 func (s *Space) Members() []MemberStatus {
 	list, _ := ask[[]MemberStatus](context.Background(), s, controlMembers, nil)
 	return list
 }
 
-// Stats returns the totals of this node since it was opened or ResetStats, also when it is closed.
+// Stats returns the totals of this node since it was opened or ResetStats, zeros once the space is closed.
 func (s *Space) Stats() NodeStats {
 	st, _ := ask[NodeStats](context.Background(), s, controlStats, nil)
 	return st
 }
 
 // ClusterStats returns the totals of every member, ascending by node id, without those that go down
-// while they are asked. Its errors are ErrClosed, ErrNodeLost if this node is cut off, or that of ctx.
+// while they are asked. Its errors are ErrClosed, ErrNodeLost if this node is cut off, the cause of ctx,
+// or context.DeadlineExceeded if a member does not answer within 5 s.
 func (s *Space) ClusterStats(ctx context.Context) ([]NodeStats, error) {
 	return ask[[]NodeStats](ctx, s, controlTotals, nil)
 }

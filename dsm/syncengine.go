@@ -46,6 +46,9 @@ func (m *nodeMutex) lock(ctx context.Context) (token uint64, err error) {
 
 // unlock implements mutex.
 func (m *nodeMutex) unlock() error {
+	if err := m.e.s.closed(); err != nil {
+		return err
+	}
 	if !m.e.unlock(m) {
 		return ErrNotHeld
 	}
@@ -126,7 +129,7 @@ func (e *syncEngine) init(s *node) {
 
 // prepare has the homes of locks placed once, before the first wait.
 func (e *syncEngine) prepare(ctx context.Context) error {
-	if err := e.s.refusal(false); err != nil {
+	if err := e.s.refusal(); err != nil {
 		return err
 	}
 	if len(e.s.view().Locks.Nodes) > 0 {

@@ -65,7 +65,7 @@ func (s *node) tryRemove(ctx context.Context, v coherence.View, n pagetable.Node
 // isolate gives up: nobody is left to agree with. What is here stays usable, faults fail.
 func (s *node) isolate(n pagetable.NodeID, cause error) {
 	s.isolated.Store(true)
-	err := s.refusal(false)
+	err := s.refusal()
 	s.log.Error("isolated: no majority of the members is left", "lost", n, "cause", cause)
 	for _, r := range s.cur.Load().regions {
 		for _, pg := range r.pages.All() {
