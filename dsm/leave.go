@@ -27,11 +27,13 @@ func (s *node) depart(ctx context.Context) error {
 	if len(s.view().Members) == 1 {
 		return nil // there is nobody to leave anything to
 	}
+	if err := s.awaitIdle(ctx); err != nil {
+		return err
+	}
 	if err := s.startLeave(ctx); err != nil {
 		return err
 	}
 	s.leaving.Store(true)
-	s.sync.surrender()
 	me, _ := s.view().Member(s.self)
 	for _, r := range s.cur.Load().regions {
 		for _, pg := range r.pages.All() {
@@ -47,6 +49,19 @@ func (s *node) depart(ctx context.Context) error {
 	}
 	_, err := s.propose(ctx, nodeChange(changeLeft, s.self))
 	return err
+}
+
+// awaitIdle ends all waits for locks here and returns when nobody here holds a mutex any more: who does
+// may still need its pages.
+func (s *node) awaitIdle(ctx context.Context) error {
+	select {
+	case <-s.sync.surrender():
+		return nil
+	case <-ctx.Done():
+		return fmt.Errorf("a mutex is still locked: %w", context.Cause(ctx))
+	case <-s.done:
+		return s.why()
+	}
 }
 
 // startLeave waits for its turn: one member leaves at a time.
@@ -89,7 +104,7 @@ func (r *region) vacate(pg *page, successor pagetable.NodeID) <-chan struct{} {
 }
 
 // awaitVacant returns when the page has left. A home first takes its page for writing, behind the
-// requests that were under way when it began to leave.
+// requests that were under way when it began to leave, and waits for the views of it.
 func (r *region) awaitVacant(ctx context.Context, index uint64, pg *page, successor pagetable.NodeID) error {
 	for {
 		if gone := r.vacate(pg, successor); gone != nil {
@@ -99,7 +114,24 @@ func (r *region) awaitVacant(ctx context.Context, index uint64, pg *page, succes
 		if err != nil && !errors.Is(err, ErrNodeLost) { // a page that was lost is handed over as lost
 			return err
 		}
+		if err := r.awaitUnpinned(ctx, pg); err != nil {
+			return err
+		}
 	}
+}
+
+// awaitUnpinned returns when no view of this node holds the page. Nobody can take a new one.
+func (r *region) awaitUnpinned(ctx context.Context, pg *page) error {
+	for pg.pinned() {
+		select {
+		case <-time.After(retryPause):
+		case <-ctx.Done():
+			return fmt.Errorf("a view still holds it: %w", context.Cause(ctx))
+		case <-r.s.done:
+			return r.s.why()
+		}
+	}
+	return nil
 }
 
 var closedChannel = func() <-chan struct{} {

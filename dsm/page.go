@@ -101,6 +101,13 @@ func (pg *page) pin(a pagetable.Access, site uintptr) {
 	pg.pins = append(pg.pins, pin{a, site})
 }
 
+// pinned reports whether a view of this node holds the page.
+func (pg *page) pinned() bool {
+	pg.mu.Lock()
+	defer pg.mu.Unlock()
+	return len(pg.pins) > 0
+}
+
 // forgetPin drops one pin of that access and site.
 func (pg *page) forgetPin(a pagetable.Access, site uintptr) {
 	for i, p := range pg.pins {

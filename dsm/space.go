@@ -121,8 +121,9 @@ func (s *Space) Err() error {
 func (s *Space) Close() error { return s.b.close() }
 
 // Leave ends this node's membership without loss: everything it owns and homes moves to the others
-// first, while their work goes on. Views must be released and mutexes unlocked before. If ctx ends or
-// the node that takes over is lost meanwhile, the space is closed as by Close and the error says so.
+// first, while their work goes on. Whoever waits for a page, a mutex or a barrier here gets ErrClosed;
+// mutexes that are held and views are waited for. If ctx ends or the node that takes over is lost
+// meanwhile, the space is closed as by Close and the error says so.
 func (s *Space) Leave(ctx context.Context) error { return s.b.leave(ctx) }
 
 // Members returns the members as this node knows them now, itself included, ascending by node id. It

@@ -73,7 +73,7 @@ func (s *node) wait(ctx context.Context, name string, parties int) error {
 			woken = <-w.woken
 		}
 	}
-	if woken.Err == locks.Canceled {
+	if woken.Err == locks.Canceled && ctx.Err() != nil {
 		return context.Cause(ctx)
 	}
 	return woken.error()
@@ -93,13 +93,17 @@ type syncEngine struct {
 	last    locks.Waiter
 	buf     []byte
 	err     error // why nobody can wait any more
+	// idle is closed when this node leaves and nobody here holds a mutex or waits; nil if it stays.
+	idle chan struct{}
 }
 
 // syncWaiter is one goroutine in Lock or Wait.
 type syncWaiter struct {
-	id    locks.Waiter
-	woken chan wakening // receives once; capacity 1
-	mutex *nodeMutex    // nil for a barrier
+	id      locks.Waiter
+	woken   chan wakening // receives once; capacity 1
+	mutex   *nodeMutex    // nil for a barrier
+	barrier string
+	parties int
 }
 
 // wakening is how a wait ended: as the machine says, or by err.
@@ -116,7 +120,7 @@ func (w wakening) error() error {
 		return nil
 	case w.Err == locks.Mismatch:
 		return fmt.Errorf("%w: others use it with another number of parties", ErrMismatch)
-	case w.Err == locks.Leaving:
+	case w.Err == locks.Leaving, w.Err == locks.Canceled:
 		return ErrClosed
 	}
 	return fmt.Errorf("%w: it took part, or kept the barrier", ErrNodeLost)
@@ -149,9 +153,9 @@ func (e *syncEngine) do(event func()) {
 	e.s.putWork(out)
 }
 
-// begin registers a waiter. It returns how the wait ended if it did so at once.
-func (e *syncEngine) begin(m *nodeMutex, event func(locks.Waiter)) (w *syncWaiter, woken wakening, done bool) {
-	w = &syncWaiter{woken: make(chan wakening, 1), mutex: m}
+// begin registers w. It returns how the wait ended if it did so at once.
+func (e *syncEngine) begin(w *syncWaiter, event func(locks.Waiter)) (_ *syncWaiter, woken wakening, done bool) {
+	w.woken = make(chan wakening, 1)
 	e.do(func() {
 		if e.err != nil {
 			w.woken <- wakening{err: e.err}
@@ -171,11 +175,13 @@ func (e *syncEngine) begin(m *nodeMutex, event func(locks.Waiter)) (w *syncWaite
 }
 
 func (e *syncEngine) lock(m *nodeMutex) (*syncWaiter, wakening, bool) {
-	return e.begin(m, func(w locks.Waiter) { e.m.Lock(m.name, w, &e.rd) })
+	return e.begin(&syncWaiter{mutex: m}, func(w locks.Waiter) { e.m.Lock(m.name, w, &e.rd) })
 }
 
 func (e *syncEngine) wait(name string, parties int) (*syncWaiter, wakening, bool) {
-	return e.begin(nil, func(w locks.Waiter) { e.m.Wait(name, parties, w, &e.rd) })
+	return e.begin(&syncWaiter{barrier: name, parties: parties}, func(w locks.Waiter) {
+		e.m.Wait(name, parties, w, &e.rd)
+	})
 }
 
 func (e *syncEngine) unlock(m *nodeMutex) (held bool) {
@@ -219,6 +225,19 @@ func (e *syncEngine) perform(out *transport.Outbox) {
 		w.woken <- wakening{Woken: k}
 	}
 	e.rd.Reset()
+	e.noteIdle()
+}
+
+// noteIdle tells a node that leaves when its locks don't keep it any more. The caller holds e.mu.
+func (e *syncEngine) noteIdle() {
+	if e.idle == nil || !e.m.Idle() {
+		return
+	}
+	select {
+	case <-e.idle:
+	default:
+		close(e.idle)
+	}
 }
 
 // packet handles a message of a peer, or returns false if it has to wait for a view.
@@ -269,9 +288,23 @@ func (e *syncEngine) newView(v coherence.View, gone []pagetable.NodeID) {
 	e.perform(work.out)
 }
 
-// surrender gives back what is cached here; nobody here can lock or wait from now on.
-func (e *syncEngine) surrender() {
-	e.do(func() { e.m.Surrender(&e.rd) })
+// surrender gives back what is cached here and ends all waits; nobody here can lock or wait from now on.
+// The channel is closed when no mutex is held here any more and every arrival at a barrier is taken back.
+func (e *syncEngine) surrender() <-chan struct{} {
+	e.do(func() {
+		e.idle = make(chan struct{})
+		for id, w := range e.waiters {
+			switch {
+			case w.mutex == nil:
+				e.m.CancelWait(locks.BarrierID(w.barrier), w.parties, id, &e.rd)
+			case e.m.CancelLock(w.mutex.id, id):
+				delete(e.waiters, id)
+				w.woken <- wakening{err: ErrClosed}
+			}
+		}
+		e.m.Surrender(&e.rd)
+	})
+	return e.idle
 }
 
 // fail ends every wait with err, now and from now on.
