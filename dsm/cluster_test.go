@@ -3,6 +3,7 @@ package dsm_test
 import (
 	"context"
 	"errors"
+	"strings"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -101,4 +102,9 @@ func wantError(t testing.TB, what string, err, want error) {
 	if !errors.Is(err, want) {
 		t.Errorf("%s: error is %v, want %v", what, err, want)
 	}
+}
+
+// contains reports whether err is one line with a certain text.
+func contains(err error, text string) bool {
+	return strings.Contains(err.Error(), text) && !strings.Contains(err.Error(), "\n")
 }
