@@ -126,14 +126,14 @@ func (s *Space) Close() error { return s.b.close() }
 // meanwhile, the space is closed as by Close and the error says so.
 func (s *Space) Leave(ctx context.Context) error { return s.b.leave(ctx) }
 
-// Members returns the members as this node knows them now, itself included, ascending by node id. It
-// returns nil once the space is closed.
+// Members returns the members as this node knows them, itself included, ascending by node id. Once the
+// space is closed they are those that it knew last.
 func (s *Space) Members() []MemberStatus {
 	list, _ := ask[[]MemberStatus](context.Background(), s, controlMembers, nil)
 	return list
 }
 
-// Stats returns the totals of this node since it was opened or ResetStats, zeros once the space is closed.
+// Stats returns the totals of this node since it was opened or ResetStats, also once it is closed.
 func (s *Space) Stats() NodeStats {
 	st, _ := ask[NodeStats](context.Background(), s, controlStats, nil)
 	return st

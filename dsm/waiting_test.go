@@ -217,7 +217,7 @@ func TestUseAfterTheEnd(t *testing.T) {
 			default:
 				t.Errorf("Done is open after %s", name)
 			}
-			if s.Self() == 0 || s.Addr() == "" || s.Rank() != members-1 || s.Members() != nil || s.Stats() != (dsm.NodeStats{}) ||
+			if s.Self() == 0 || s.Addr() == "" || s.Rank() != members-1 || len(s.Members()) == 0 || s.Stats().Node != s.Self() ||
 				r.Name() != "r" || r.Size() != 150*4096 || r.PageSize() != 4096 || r.Base() == 0 || r.Home(1<<40) != 0 {
 				t.Errorf("after %s: %v at %q, rank %d, %+v, members %v", name, s.Self(), s.Addr(), s.Rank(), s.Stats(), s.Members())
 			}
