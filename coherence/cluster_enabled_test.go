@@ -10,7 +10,7 @@ import (
 func (c *cluster) enabled(es []event) []event {
 	for i := range c.links {
 		if l := &c.links[i]; c.canDeliver(l) {
-			es = append(es, event{kind: deliver, node: l.to, from: l.from, page: l.page()})
+			es = append(es, l.delivery())
 		}
 	}
 	for i := range c.nodes {
@@ -33,8 +33,11 @@ func (c *cluster) canLose(n pagetable.NodeID) bool {
 	return v.Has(n) && slices.ContainsFunc(v.Members, func(m Member) bool { return c.isRunning(m.Node) })
 }
 
-// page returns the page that the link's first packet is about.
-func (l *link) page() int { return int(l.packets[0].Page.Index()) }
+// delivery returns the event that the link's first packet arrives.
+func (l *link) delivery() event {
+	p := &l.packets[0]
+	return event{kind: deliver, node: l.to, from: l.from, message: p.Kind, page: int(p.Page.Index())}
+}
 
 // canDeliver reports whether a link's first packet can be handled. One that was sent in a later epoch
 // waits for its receiver to learn that epoch's view, and all behind it wait too.

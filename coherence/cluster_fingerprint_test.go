@@ -22,7 +22,7 @@ func (c *cluster) fingerprint(b []byte) []byte {
 	oldest := len(c.views) - 1
 	for i := range c.nodes {
 		n := &c.nodes[i]
-		b = append(b, byte(n.status), flag(n.leaving), byte(n.view))
+		b = append(b, byte(n.status), bit(n.leaving), byte(n.view))
 		if n.status == running {
 			oldest = min(oldest, n.view)
 		}
@@ -40,7 +40,7 @@ func (c *cluster) fingerprint(b []byte) []byte {
 		b = append(b, byte(l.from), byte(l.to), byte(len(l.packets)))
 		for _, p := range l.packets {
 			page := int(p.Page.Index())
-			b = append(b, byte(page), flag(p.Content == Bytes && p.version == c.memory[page].latest))
+			b = append(b, byte(page), bit(p.Content == Bytes && p.version == c.memory[page].latest))
 			b = fingerprintMessage(p.Message, c.firstTxn(page), b)
 		}
 	}
@@ -58,7 +58,7 @@ func (c *cluster) fingerprintView(v View, b []byte) []byte {
 	return b
 }
 
-func flag(set bool) byte {
+func bit(set bool) byte {
 	if set {
 		return 1
 	}
@@ -67,7 +67,7 @@ func flag(set bool) byte {
 
 func (c *cluster) fingerprintPage(page int, b []byte) []byte {
 	mem := &c.memory[page]
-	b = append(b, flag(mem.latest > 0), flag(mem.exposed))
+	b = append(b, bit(mem.latest > 0), bit(mem.exposed))
 	base := c.firstTxn(page)
 	for i := range c.nodes {
 		n := pagetable.NodeID(i + 1)
@@ -75,7 +75,7 @@ func (c *cluster) fingerprintPage(page int, b []byte) []byte {
 		if !c.isRunning(n) {
 			continue
 		}
-		b = append(b, flag(pl.live), flag(pl.frame == mem.latest), byte(pl.vacate))
+		b = append(b, bit(pl.live), bit(pl.frame == mem.latest), byte(pl.vacate))
 		b = append(b, pl.todo[:]...)
 		if !pl.live {
 			continue
@@ -100,7 +100,7 @@ func (c *cluster) firstTxn(page int) uint32 {
 func fingerprintProtocol(p *Page, base uint32, b []byte) []byte {
 	cp := &p.copy
 	b = append(b, byte(p.home), byte(p.epoch), byte(p.departure), byte(cp.access), byte(cp.pending),
-		byte(cp.want), flag(cp.zero), byte(cp.readers), byte(cp.writers), flag(cp.delayed))
+		byte(cp.want), bit(cp.zero), byte(cp.readers), byte(cp.writers), bit(cp.delayed))
 	if cp.delayed {
 		b = fingerprintMessage(cp.deferred, base, b)
 	}
@@ -110,7 +110,7 @@ func fingerprintProtocol(p *Page, base uint32, b []byte) []byte {
 	}
 	t := &d.txn
 	b = append(b, byte(d.state), byte(d.owner), byte(t.node), byte(t.access), byte(t.phase), byte(t.supplier),
-		flag(t.orphaned), byte(len(d.queue)))
+		bit(t.orphaned), byte(len(d.queue)))
 	b = appendSet(b, d.copies)
 	b = appendSet(b, t.waiting)
 	b = binary.BigEndian.AppendUint32(b, t.number-base)

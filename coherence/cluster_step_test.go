@@ -10,12 +10,13 @@ import (
 // event is one thing that can happen to a cluster. Its String is the line of a scenario that makes it
 // happen.
 type event struct {
-	kind eventKind
-	node pagetable.NodeID // where it happens, or whom it is about
-	from pagetable.NodeID // deliver only
-	page int
-	op   op  // access and unpin only
-	view int // install only
+	kind    eventKind
+	node    pagetable.NodeID // where it happens, or whom it is about
+	from    pagetable.NodeID // deliver only
+	message Kind             // deliver only
+	page    int
+	op      op  // access and unpin only
+	view    int // install only
 }
 
 type eventKind uint8
@@ -46,14 +47,14 @@ const (
 )
 
 var eventNames = [...]string{
-	crash: "crash", lose: "lose", install: "install", leave: "leave", vacate: "vacate",
+	crash: "crash", lose: "lost", install: "learn", leave: "leave", vacate: "vacate",
 	retrieve: "retrieve", finish: "finish", abandon: "abandon",
 }
 
 func (e event) String() string {
 	switch e.kind {
 	case deliver:
-		return fmt.Sprintf("%v→%v", e.from, e.node)
+		return fmt.Sprintf("%v→%v %v", e.from, e.node, e.message)
 	case access:
 		return fmt.Sprintf("%v %v %d", e.node, e.op, e.page)
 	case unpin:
@@ -61,7 +62,7 @@ func (e event) String() string {
 	case vacate, retrieve:
 		return fmt.Sprintf("%v %v %d", e.node, eventNames[e.kind], e.page)
 	case install:
-		return fmt.Sprintf("%v install %d", e.node, e.view)
+		return fmt.Sprintf("%v learn %d", e.node, e.view)
 	}
 	return fmt.Sprintf("%v %v", e.node, eventNames[e.kind])
 }
@@ -111,10 +112,7 @@ func (c *cluster) perform(e event) error {
 }
 
 func (c *cluster) deliver(e event) error {
-	p, err := c.take(e.from, e.node)
-	if err != nil {
-		return err
-	}
+	p := c.take(e.from, e.node)
 	if c.node(e.node).leaving && (p.Kind == Request || p.Kind == Surrender) {
 		c.note("%v drops it", e.node)
 		return nil
@@ -385,6 +383,7 @@ func (c *cluster) vacate(n pagetable.NodeID, page int) error {
 		pl.page.Surrender(&c.rd)
 	} else if !pl.page.HandOff(me.Successor, &c.rd) {
 		pl.vacate = fetchNext
+		c.note("%v has to take the page first", n)
 		return nil
 	}
 	pl.vacate = vacateBegun

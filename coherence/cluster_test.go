@@ -111,6 +111,14 @@ type packet struct {
 	version uint32 // valid if Content is Bytes
 }
 
+// String adds the version to the message.
+func (p packet) String() string {
+	if p.Content != Bytes {
+		return p.Message.String()
+	}
+	return fmt.Sprintf("%v v%d", p.Message, p.version)
+}
+
 // memory is the reference for one page.
 type memory struct {
 	latest uint32 // version of the last write
@@ -223,8 +231,13 @@ func (c *cluster) node(n pagetable.NodeID) *node      { return &c.nodes[n-1] }
 func (c *cluster) viewOf(n pagetable.NodeID) View     { return c.views[c.node(n).view] }
 func (c *cluster) latest() View                       { return c.views[len(c.views)-1] }
 func (c *cluster) isRunning(n pagetable.NodeID) bool  { return c.node(n).status == running }
-func (c *cluster) order(v View)                       { c.views = append(c.views, v) }
 func (c *cluster) isUpToDate(n pagetable.NodeID) bool { return c.node(n).view == len(c.views)-1 }
+
+// order makes v the latest view.
+func (c *cluster) order(v View) {
+	c.views = append(c.views, v)
+	c.note("view %d: epoch %d, members %v, staying %v", len(c.views)-1, v.Epoch, v.Nodes(), v.Staying())
+}
 
 // home returns a page's home in a view.
 func (c *cluster) home(v View, page int) pagetable.NodeID {
@@ -249,20 +262,15 @@ func (c *cluster) post(p packet) {
 	c.links = append(c.links, link{p.From, p.To, []packet{p}})
 }
 
-// take removes the first packet from a link.
-func (c *cluster) take(from, to pagetable.NodeID) (packet, error) {
-	for i := range c.links {
-		l := &c.links[i]
-		if l.from != from || l.to != to {
-			continue
-		}
-		p := l.packets[0]
-		if l.packets = l.packets[1:]; len(l.packets) == 0 {
-			c.links = slices.Delete(c.links, i, i+1)
-		}
-		return p, nil
+// take removes the first packet from a link that has one.
+func (c *cluster) take(from, to pagetable.NodeID) packet {
+	i := slices.IndexFunc(c.links, func(l link) bool { return l.from == from && l.to == to })
+	l := &c.links[i]
+	p := l.packets[0]
+	if l.packets = l.packets[1:]; len(l.packets) == 0 {
+		c.links = slices.Delete(c.links, i, i+1)
 	}
-	return packet{}, fmt.Errorf("no packet from %v to %v", from, to)
+	return p
 }
 
 // cut drops what is under way on the links that f chooses.

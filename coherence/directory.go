@@ -50,6 +50,8 @@ type request struct {
 	access pagetable.Access
 }
 
+func (r request) String() string { return fmt.Sprintf("%v %v", r.node, r.access) }
+
 // transaction serves one request. Its requester is 0 once it was lost.
 type transaction struct {
 	request
