@@ -210,6 +210,39 @@ func sameRegion(old, want pagetable.Region) error {
 	return nil
 }
 
+// eachRegion returns the regions after a change that leaves name, id and place of each as they are.
+func eachRegion(old *pagetable.RegionMap, change func(*pagetable.Region)) *pagetable.RegionMap {
+	regions := pagetable.NewRegionMap()
+	for r := range old.All() {
+		change(&r)
+		if err := regions.Insert(r); err != nil {
+			panic(fmt.Sprintf("coherence: %v: %v", r, err))
+		}
+	}
+	return regions
+}
+
+// Declare says what type a region is an array of. The error is ErrNoRegion if there is no such region,
+// ErrRegionExists if it has been declared otherwise.
+func (v View) Declare(id pagetable.RegionID, layout string) (View, error) {
+	old, ok := v.Regions.ByID(id)
+	switch {
+	case !ok:
+		return v, fmt.Errorf("region %d: %w", id, ErrNoRegion)
+	case old.Layout == layout:
+		return v, nil
+	case old.Layout != "":
+		return v, fmt.Errorf("region %q is an array of %s, not of %s: %w", old.Name, old.Layout, layout, ErrRegionExists)
+	}
+	v.Regions = eachRegion(v.Regions, func(r *pagetable.Region) {
+		if r.ID == id {
+			r.Layout = layout
+		}
+	})
+	v.advance()
+	return v, nil
+}
+
 // PlaceLocks spreads the homes of locks over the staying members, once.
 func (v View) PlaceLocks() View {
 	if len(v.Locks.Nodes) == 0 {
@@ -247,14 +280,9 @@ func (v View) FinishLeave(n pagetable.NodeID) (View, error) {
 	if !ok || m.Successor == 0 {
 		return v, fmt.Errorf("%v did not start to leave: %w", n, ErrNotMember)
 	}
-	regions := pagetable.NewRegionMap()
-	for r := range v.Regions.All() {
+	v.Regions = eachRegion(v.Regions, func(r *pagetable.Region) {
 		r.Placement = r.Placement.Replace(n, m.Successor)
-		if err := regions.Insert(r); err != nil {
-			return v, err
-		}
-	}
-	v.Regions = regions
+	})
 	v.Locks = v.Locks.Replace(n, m.Successor)
 	v = v.remove(n)
 	v.Departed = n

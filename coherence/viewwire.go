@@ -15,7 +15,7 @@ const (
 	maxRegions    = 1 << 20
 	viewFields    = 10
 	memberFields  = 5
-	regionFields  = 6
+	regionFields  = 7
 	maxPlacement  = MaxMembers
 	minRegionWire = 8 // bytes that a region takes at least
 )
@@ -75,6 +75,7 @@ func (w viewWriter) region(r pagetable.Region) {
 	w.uint(r.Size)
 	w.uint(uint64(r.PageSize))
 	w.placement(r.Placement)
+	w.string(r.Layout)
 }
 
 func (w viewWriter) placement(p pagetable.Placement) {
@@ -207,6 +208,7 @@ func (r *viewReader) region() pagetable.Region {
 		ID: pagetable.RegionID(r.uint(uint64(pagetable.MaxRegionID))), Name: r.string(pagetable.MaxNameLen),
 		Base: pagetable.Addr(r.uint(uint64(pagetable.WindowEnd))), Size: r.uint(pagetable.MaxRegionSize),
 		PageSize: int(r.uint(pagetable.MaxPageSize)), Placement: r.placement(),
+		Layout: r.string(pagetable.MaxLayoutLen),
 	}
 }
 

@@ -41,6 +41,8 @@ const (
 	askInspect
 	// askHome asks for the home of a page, by its offset.
 	askHome
+	// askDeclare says what a region is an array of: data is its layout.
+	askDeclare
 	// askLeave has the node leave the space.
 	askLeave
 	askKindEnd

@@ -118,7 +118,7 @@ func (s *node) status(ctx context.Context) (Status, error) {
 	for r := range v.Regions.All() {
 		st.Regions = append(st.Regions, RegionStatus{
 			Name: r.Name, ID: r.ID, Base: r.Base, Size: r.Size, PageSize: r.PageSize,
-			Placement: fmt.Sprintf("%v on %v", r.Placement.Kind, r.Placement.Nodes),
+			Placement: fmt.Sprintf("%v on %v", r.Placement.Kind, r.Placement.Nodes), Layout: r.Layout,
 		})
 	}
 	var err error

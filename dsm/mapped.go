@@ -127,8 +127,15 @@ func (r *Region) Bytes() ([]byte, error) {
 	return m.b, nil
 }
 
+// declare says what the region is an array of.
+func (m *mapping) declare(layout string) error {
+	_, err := m.a.ask(context.Background(), question{kind: askDeclare, region: m.meta.ID, data: []byte(layout)})
+	return err
+}
+
 // Slice returns the region as ordinary memory: a slice of as many T as fit. T must hold no Go pointers
-// (ErrPointers). What Region.Bytes says holds for it.
+// (ErrPointers), and all programs must agree on it: the first decides, and a slice of a type with another
+// name or other fields is ErrMismatch. What Region.Bytes says holds for it.
 func Slice[T any](r *Region) ([]T, error) {
 	if err := checkType[T](); err != nil {
 		return nil, err
@@ -139,6 +146,9 @@ func Slice[T any](r *Region) ([]T, error) {
 	}
 	if vm.SizeOf[T]() == 0 {
 		return nil, fmt.Errorf("slice of region %q: %v has no size", r.name, reflect.TypeFor[T]())
+	}
+	if err := r.m.(*mapping).declare(layoutOf(reflect.TypeFor[T]())); err != nil {
+		return nil, fmt.Errorf("slice of region %q: %w", r.name, err)
 	}
 	return vm.Cast[T](b), nil
 }

@@ -2,6 +2,7 @@ package dsm
 
 import (
 	"context"
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"time"
@@ -21,6 +22,7 @@ type changeKind byte
 
 const (
 	changeRegion changeKind = 'r' // create or open; payload: region; answer: region as it exists
+	changeLayout changeKind = 't' // say what a region is an array of; payload: its id, layout
 	changeLocks  changeKind = 'l' // place the locks
 	changeLose   changeKind = 'x' // a member is lost; payload: its id
 	changeLeave  changeKind = 'b' // a member begins to leave; payload: its id
@@ -34,7 +36,11 @@ type change struct {
 }
 
 func nodeChange(kind changeKind, n pagetable.NodeID) change {
-	return change{kind, []byte{byte(n >> 24), byte(n >> 16), byte(n >> 8), byte(n)}}
+	return change{kind, binary.BigEndian.AppendUint32(nil, uint32(n))}
+}
+
+func layoutChange(id pagetable.RegionID, layout string) change {
+	return change{changeLayout, append(binary.BigEndian.AppendUint32(nil, uint32(id)), layout...)}
 }
 
 func (c change) encode() []byte { return append([]byte{byte(c.kind)}, c.payload...) }
@@ -50,8 +56,14 @@ func (c change) node() (pagetable.NodeID, error) {
 	if len(c.payload) != 4 {
 		return 0, fmt.Errorf("view change %q: %d bytes where a node id is due", c.kind, len(c.payload))
 	}
-	p := c.payload
-	return pagetable.NodeID(p[0])<<24 | pagetable.NodeID(p[1])<<16 | pagetable.NodeID(p[2])<<8 | pagetable.NodeID(p[3]), nil
+	return pagetable.NodeID(binary.BigEndian.Uint32(c.payload)), nil
+}
+
+func (c change) layout() (pagetable.RegionID, string, error) {
+	if len(c.payload) < 4 || len(c.payload) > 4+pagetable.MaxLayoutLen {
+		return 0, "", fmt.Errorf("view change %q: %d bytes where a region id and a layout are due", c.kind, len(c.payload))
+	}
+	return pagetable.RegionID(binary.BigEndian.Uint32(c.payload)), string(c.payload[4:]), nil
 }
 
 // propose has the coordinator order a change and returns its answer once this node has the resulting
@@ -110,6 +122,13 @@ func apply(v coherence.View, c change) (next coherence.View, answer []byte, err 
 			return v, nil, regionError(err)
 		}
 		return next, coherence.EncodeRegion(got), nil
+	case changeLayout:
+		id, layout, err := c.layout()
+		if err != nil {
+			return v, nil, err
+		}
+		next, err := v.Declare(id, layout)
+		return next, nil, regionError(err)
 	case changeLocks:
 		return v.PlaceLocks(), nil, nil
 	}

@@ -151,6 +151,8 @@ func (p *program) wait(ctx context.Context, q question) (value uint64, data []by
 		err = p.touch(ctx, q)
 	case askPin:
 		err = p.pin(ctx, q)
+	case askDeclare:
+		_, err = p.s.propose(ctx, layoutChange(q.region, string(q.data)))
 	case askHome:
 		value, err = p.home(q)
 	default:

@@ -88,6 +88,7 @@ type RegionStatus struct {
 	Size      uint64             `json:"size"`      // bytes
 	PageSize  int                `json:"page_size"` // bytes
 	Placement string             `json:"placement"` // its rule and its homes, for people
+	Layout    string             `json:"layout"`    // the Go type that it is an array of, "" if nobody has said
 }
 
 // Status describes a space as one node sees it.

@@ -10,6 +10,8 @@ const (
 
 	// MaxNameLen is the length of the longest region name, in bytes.
 	MaxNameLen = 128
+	// MaxLayoutLen is the length of the longest Region.Layout, in bytes.
+	MaxLayoutLen = 4096
 	// MaxRegionSize is the size of the whole window, 16 TiB.
 	MaxRegionSize = uint64(WindowEnd - WindowStart)
 )
@@ -22,6 +24,9 @@ type Region struct {
 	Size      uint64 // bytes that programs may use; the last page may be larger than its share
 	PageSize  int    // bytes, a power of two from MinPageSize to MaxPageSize
 	Placement Placement
+	// Layout describes the Go type that the region is an array of, "" as long as nobody has said. What it
+	// says matters to people only; two that differ are two types.
+	Layout string
 }
 
 // Pages returns the number of pages, the last of which may be used in part.
