@@ -3,6 +3,7 @@ package bench
 import (
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"maps"
 	"slices"
@@ -86,22 +87,25 @@ func List() []Workload {
 // called on rank 0 only, with each result as soon as it is there.
 func Run(ctx context.Context, s *dsm.Space, ranks int, specs []Spec, emit func(Result)) error {
 	for i, spec := range specs {
-		if err := spec.Check(ranks); err != nil {
-			return err
-		}
 		r := newRank(s, i, ranks, spec)
-		part := func() error { return guard(func() error { return workloads[spec.Workload].Run(ctx, r) }) }
-		if err := s.Guard(part); err != nil {
-			return fmt.Errorf("workload %s, rank %d: %w", spec.Workload, r.Rank, err)
-		}
-		if err := r.Barrier(ctx); err != nil {
+		if err := r.run(ctx); err != nil {
 			return err
 		}
 		if r.Rank == 0 {
 			emit(r.Result)
 		}
 	}
-	return nil
+	return end(ctx, s, ranks)
+}
+
+// end keeps a rank that is done from closing its space while others still wait for a barrier. What is
+// lost from here on is another rank that knows itself that all are done.
+func end(ctx context.Context, s *dsm.Space, ranks int) error {
+	err := s.Barrier("bench/end", ranks).Wait(ctx)
+	if errors.Is(err, dsm.ErrNodeLost) {
+		return nil
+	}
+	return err
 }
 
 // Rank is one rank's side of a running workload.
@@ -133,6 +137,18 @@ func newRank(s *dsm.Space, run, ranks int, spec Spec) *Rank {
 		r.Result.Params["page_size"] = spec.PageSize
 	}
 	return r
+}
+
+// run does this rank's part of the workload.
+func (r *Rank) run(ctx context.Context) error {
+	if err := r.Spec.Check(r.Ranks); err != nil {
+		return err
+	}
+	part := func() error { return guard(func() error { return workloads[r.Spec.Workload].Run(ctx, r) }) }
+	if err := r.Space.Guard(part); err != nil {
+		return fmt.Errorf("workload %s, rank %d: %w", r.Spec.Workload, r.Rank, err)
+	}
+	return r.Barrier(ctx)
 }
 
 // size returns the problem size, usual if the user names none, and notes it in the result.

@@ -17,14 +17,12 @@ type Sum struct {
 	calls int
 }
 
-const (
-	sumPage = pagetable.MinPageSize
-	sumStep = sumPage / 8 // slots from one rank's page to the next
-)
+// sumStep is the number of slots from one rank's page to the next.
+const sumStep = pagetable.DefaultPageSize / 8
 
 // NewSum returns the sum of that name.
 func NewSum(ctx context.Context, r *Rank, name string) *Sum {
-	l := layout{kind: pagetable.Blocked, pageSize: sumPage}
+	l := layout{kind: pagetable.Blocked, pageSize: pagetable.DefaultPageSize}
 	return &Sum{r: r, slots: [2]*Array[float64]{
 		newArray[float64](ctx, r, name+"/even", sumStep*r.Ranks, l),
 		newArray[float64](ctx, r, name+"/odd", sumStep*r.Ranks, l),
