@@ -78,10 +78,15 @@ func (w *work) fault(r *region, index uint64, wt *waiter) {
 	pg.waiters = append(pg.waiters, wt)
 	pg.proto.Fault(wt.want, &w.rd)
 	w.perform(r, pg, coherence.Message{}, nil)
-	if n := len(pg.waiters); n > 0 && pg.waiters[n-1] == wt {
-		wt.start = time.Now()
-		pg.traffic.fault(before, wt.want)
+	if n := len(pg.waiters); n == 0 || pg.waiters[n-1] != wt {
+		return
 	}
+	if wt.op == opTouch && wt.group == nil {
+		pg.traffic.Ahead++
+		return
+	}
+	wt.start = time.Now()
+	pg.traffic.fault(before, wt.want)
 }
 
 // message brings a message of another node to its page. body holds the page's bytes if there are any.

@@ -40,6 +40,7 @@ func (s *node) stats() NodeStats {
 func (c *Counts) add(o Counts) {
 	c.ReadFaults += o.ReadFaults
 	c.WriteFaults += o.WriteFaults
+	c.Ahead += o.Ahead
 	c.Upgrades += o.Upgrades
 	c.Invalidations += o.Invalidations
 	c.Moves += o.Moves

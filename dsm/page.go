@@ -65,7 +65,7 @@ type waiter struct {
 	start time.Time // set if another node has to be asked
 	seen  bool      // where says which line of the program waits
 	where site
-	group *group // nil if nobody waits in this process
+	group *group // nil if nobody waits in this process: a trap, or a page asked for ahead of it
 }
 
 // finish ends the wait. The caller holds pg.mu, unless the waiter never came to a page.
@@ -73,7 +73,7 @@ func (wt *waiter) finish(r *region, err error) {
 	switch {
 	case wt.group != nil:
 		wt.group.finish(err)
-	case err != nil:
+	case err != nil && wt.op == opTrap:
 		wt.pg.trapEnded(r, err)
 	}
 }

@@ -14,12 +14,13 @@ import (
 
 // program is what a node keeps of one attached program.
 type program struct {
-	s      *node
-	conn   *attachConn
-	peer   vm.Peer
-	name   string // what the program calls itself
-	trap   *vm.Trap
-	pagers sync.WaitGroup
+	s       *node
+	conn    *attachConn
+	peer    vm.Peer
+	name    string // what the program calls itself
+	trap    *vm.Trap
+	pagers  sync.WaitGroup
+	streams streams
 	// sampler is nil until the program's symbols are read, and if they can't be.
 	sampler atomic.Pointer[sampler]
 	gone    chan struct{} // closed when the program has ended

@@ -11,6 +11,7 @@ import (
 type Counts struct {
 	ReadFaults    uint64 `json:"read_faults"`   // reads that had to wait for another node
 	WriteFaults   uint64 `json:"write_faults"`  // writes that had to, of a page that was not here
+	Ahead         uint64 `json:"ahead"`         // pages asked for before a program touched them
 	Upgrades      uint64 `json:"upgrades"`      // writes that had to, of a page that was here for reading
 	Invalidations uint64 `json:"invalidations"` // copies given up because another node wrote
 	Moves         uint64 `json:"moves"`         // pages whose bytes came with the right to write them

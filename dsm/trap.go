@@ -46,7 +46,11 @@ func (p *program) trapped(w *work, f vm.Fault) {
 	off := uint64(f.Addr - meta.Base)
 	wt := &waiter{want: f.Want, op: opTrap, off: int(off & (1<<r.shift - 1))}
 	wt.where, wt.seen = p.sampler.Load().sample(f)
-	w.fault(r, off>>r.shift, wt)
+	index := off >> r.shift
+	w.fault(r, index, wt)
+	for from, to := p.streams.follow(r, index, f.Want); from < to; from++ {
+		w.ahead(r, from, f.Want)
+	}
 }
 
 // trapEnded ends a trap that can't be served. A page that is lost is poisoned for programs, while a
