@@ -165,9 +165,9 @@ func (r *Rank) Barrier(ctx context.Context) error { return r.barrier.Wait(ctx) }
 func (r *Rank) Mutex(name string) *dsm.Mutex { return r.Space.Mutex("bench/" + r.name + "/" + name) }
 
 // Share returns the half-open range of n items that is this rank's when all ranks get equal shares.
-func (r *Rank) Share(n int) (lo, hi int) {
-	return n * r.Rank / r.Ranks, n * (r.Rank + 1) / r.Ranks
-}
+func (r *Rank) Share(n int) (lo, hi int) { return share(n, r.Rank, r.Ranks) }
+
+func share(n, rank, ranks int) (lo, hi int) { return n * rank / ranks, n * (rank + 1) / ranks }
 
 // Verify records whether the outcome is right, and what it was compared with. Called more than once,
 // all must be right.

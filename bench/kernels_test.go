@@ -8,6 +8,7 @@ import (
 // small are runs of all kernels that take a moment.
 var small = []Spec{
 	{Workload: "ep", Class: "S"},
+	{Workload: "is", Class: "S"},
 	{Workload: "cg", Class: "S"},
 	{Workload: "sor", Size: 96},
 	{Workload: "matmul", Size: 100},
