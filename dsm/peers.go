@@ -184,8 +184,11 @@ func (s *node) protocol(p *peer, header, body []byte) (done bool, err error) {
 	}
 	m.From, m.To = p.node, s.self
 	st := s.cur.Load()
+	if st == nil || m.Epoch > st.view.Epoch {
+		return false, nil // a node that joins may be heard of before it has its first view
+	}
 	r := st.regions[m.Page.Region()]
-	if m.Epoch > st.view.Epoch || r == nil {
+	if r == nil {
 		return false, nil
 	}
 	if err := r.admits(m, body); err != nil {
