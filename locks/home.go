@@ -66,6 +66,9 @@ func (h *home) step(from pagetable.NodeID, msg Message, r *Ready) {
 // rebuilding if the node was the last.
 func (h *home) reportsDone(from pagetable.NodeID, msg Message, r *Ready) {
 	last := h.rebuild.done(from, msg)
+	if msg.Reason == Lost && from != r.self {
+		h.rebuild.cutOff(from)
+	}
 	for _, in := range h.rebuild.handovers(from) {
 		h.barrier(in.msg).adopt(from, in.msg)
 	}

@@ -130,11 +130,15 @@ func (m *Machine) Step(from pagetable.NodeID, msg Message, r *Ready) {
 // NewEpoch takes up a later view. A member that is in v.Left performs it too and then may go.
 func (m *Machine) NewEpoch(v View, r *Ready) {
 	checkEpoch(v.Epoch, m.view.Epoch)
+	done := Message{Kind: ReportsDone}
+	if !m.Settled() {
+		done.Reason = Lost
+	}
 	m.view = v
 	m.begin(r)
 	// The home's part first: what it hands over must arrive before this member's ReportsDone.
 	m.home.newEpoch(m.self, &m.view, r)
-	m.node.newEpoch(&m.view, r)
+	m.node.newEpoch(&m.view, done, r)
 	m.finish(r)
 }
 

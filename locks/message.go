@@ -41,7 +41,8 @@ const (
 	// Handover tells a barrier's new home what the old one knew of one participant. Home to home:
 	// Name, Parties, Phase, Node, Released, Reason (Lost if the barrier is broken).
 	Handover
-	// ReportsDone ends a member's reports of an epoch. Node to every home.
+	// ReportsDone ends a member's reports of an epoch. Node to every home: Reason (Lost if the epoch
+	// has cut the sender off from what earlier homes had to say to it).
 	ReportsDone
 
 	kindEnd
@@ -143,7 +144,7 @@ type Message struct {
 	Count    uint64           // arrivals, at most maxCount
 	Released uint64           // arrivals of the node that were released since it knows the barrier
 	Status   Status           // ReportMutex
-	Reason   Reason           // Refuse, Handover
+	Reason   Reason           // Refuse, Handover, ReportsDone
 }
 
 // String returns the form used in traces: "Grant e2 3f… token=e2.1".

@@ -87,8 +87,8 @@ func (n *node) stepBarrier(b *barrierNode, from pagetable.NodeID, msg Message, r
 	}
 }
 
-// newEpoch reports every lock that this node is involved with to its home in v, and then the end.
-func (n *node) newEpoch(v *View, r *Ready) {
+// newEpoch reports every lock that this node is involved with to its home in v, and then done.
+func (n *node) newEpoch(v *View, done Message, r *Ready) {
 	for _, id := range sortedKeys(n.mutexes, cmp.Compare) {
 		if !n.mutexes[id].newEpoch(v.Home(id), r) {
 			delete(n.mutexes, id)
@@ -101,7 +101,7 @@ func (n *node) newEpoch(v *View, r *Ready) {
 		n.barriers[k].newEpoch(v.Home(k.id), r)
 	}
 	for _, to := range v.Members {
-		r.send(to, Message{Kind: ReportsDone})
+		r.send(to, done)
 	}
 	for _, k := range keys {
 		n.barriers[k].withdrawAgain(r)

@@ -18,7 +18,7 @@ type rebuild struct {
 	// From the last time that the home was settled until now:
 
 	lost []pagetable.NodeID          // nodes that were lost
-	mute []pagetable.NodeID          // nodes whose ReportsDone was still due when an epoch ended
+	mute []pagetable.NodeID          // nodes whose ReportsDone was due when an epoch ended, or see cutOff
 	past []func(ID) pagetable.NodeID // where locks were homed, by view
 }
 
@@ -80,8 +80,16 @@ func (rb *rebuild) take() rebuild {
 	return got
 }
 
+// cutOff notes a node, other than this one, that was a home and may have missed a Handover to it, so
+// that it could not hand on what it should have known:
+//
+//  1. n1 hands barrier b to n2, the home in epoch 2.
+//  2. n2 takes up epoch 3, in which n3 is the home, before the Handover arrives.
+//  3. n3 has ReportsDone of n1 for epoch 2 and can't know that n2 has not.
+func (rb *rebuild) cutOff(n pagetable.NodeID) { rb.mute = append(rb.mute, n) }
+
 // memoryLost reports whether what an earlier home knew of a lock that this one does not know may be
-// lost: the home is lost, or was cut off in its Handover by another epoch.
+// lost: the home is lost, or an epoch has cut off its Handover, or the one to it.
 func (rb *rebuild) memoryLost(id ID) bool {
 	return slices.ContainsFunc(rb.past, func(home func(ID) pagetable.NodeID) bool {
 		n := home(id)

@@ -51,7 +51,7 @@ var layouts = [kindEnd]fields{
 	ReportMutex:   hasMutexName | hasToken | hasStatus,
 	ReportBarrier: hasBarrierName | hasParties | hasCount | hasReleased,
 	Handover:      hasBarrierName | hasNode | hasParties | hasPhase | hasReleased | hasReason,
-	ReportsDone:   0,
+	ReportsDone:   hasReason,
 }
 
 // maxCount bounds Message.Count: more goroutines than one process can have.
