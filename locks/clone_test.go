@@ -1,0 +1,232 @@
+package locks
+
+import (
+	"cmp"
+	"encoding/binary"
+	"maps"
+	"reflect"
+	"slices"
+	"testing"
+
+	"pagemesh/pagetable"
+)
+
+// The explorer needs two things of a cluster: a copy that can go another way, and a fingerprint that
+// is equal for clusters whose futures are.
+
+// TestCloneKnowsAllFields fails when a struct has got a field that clone and fingerprint may not know.
+func TestCloneKnowsAllFields(t *testing.T) {
+	for _, s := range []struct {
+		v      any
+		fields int
+	}{
+		{Machine{}, 5}, {node{}, 3}, {home{}, 3}, {rebuild{}, 6}, {mutexNode{}, 12}, {tenure{}, 2},
+		{mutexHome{}, 6}, {mutexFound{}, 3}, {barrierNode{}, 6}, {arrival{}, 2}, {barrierHome{}, 7},
+		{participant{}, 3}, {Message{}, 12}, {cluster{}, 12}, {host{}, 6}, {wait{}, 4}, {use{}, 5}, {record{}, 9},
+	} {
+		if n := reflect.TypeOf(s.v).NumField(); n != s.fields {
+			t.Errorf("%T has %d fields, not %d: tell clone and fingerprint", s.v, n, s.fields)
+		}
+	}
+}
+
+func (c *cluster) clone() *cluster {
+	d := &cluster{
+		locks: c.locks, wires: slices.Clone(c.wires), width: c.width, views: c.views,
+		members: c.members, homes: c.homes,
+		past: slices.Clone(c.past), done: c.done, broken: c.broken, hosts: make([]*host, len(c.hosts)),
+	}
+	d.ready.own = make([]Message, 0, 8)
+	for i, h := range c.hosts {
+		k := *h
+		k.waits, k.uses = slices.Clone(h.waits), slices.Clone(h.uses)
+		if h.fate.alive() {
+			k.m = h.m.clone()
+		}
+		d.hosts[i] = &k
+	}
+	return d
+}
+
+func (m *Machine) clone() *Machine {
+	k := &Machine{self: m.self, view: m.view, refused: m.refused}
+	k.node = node{make(map[ID]*mutexNode, len(m.node.mutexes)), make(map[barrierKey]*barrierNode, len(m.node.barriers)), m.node.leaving}
+	for id, e := range m.node.mutexes {
+		k.node.mutexes[id] = e.clone()
+	}
+	for key, b := range m.node.barriers {
+		e := *b
+		e.waiters = slices.Clone(b.waiters)
+		k.node.barriers[key] = &e
+	}
+	k.home = home{make(map[ID]*mutexHome, len(m.home.mutexes)), make(map[ID]*barrierHome, len(m.home.barriers)), m.home.rebuild}
+	for id, e := range m.home.mutexes {
+		h := *e
+		h.queue, h.found.waiting = slices.Clone(e.queue), slices.Clone(e.found.waiting)
+		k.home.mutexes[id] = &h
+	}
+	for id, b := range m.home.barriers {
+		e := *b
+		e.participants = slices.Clone(b.participants)
+		k.home.barriers[id] = &e
+	}
+	rb := &k.home.rebuild
+	rb.due, rb.reports, rb.deferred = slices.Clone(rb.due), slices.Clone(rb.reports), slices.Clone(rb.deferred)
+	rb.lost, rb.mute, rb.past = slices.Clone(rb.lost), slices.Clone(rb.mute), slices.Clone(rb.past)
+	return k
+}
+
+func (m *mutexNode) clone() *mutexNode {
+	e := *m
+	e.present.waiters, e.wanted.waiters = slices.Clone(m.present.waiters), slices.Clone(m.wanted.waiters)
+	e.late = slices.Clone(m.late)
+	return &e
+}
+
+// print is a fingerprint in the making.
+type print []byte
+
+func (p *print) uint(vs ...uint64) {
+	for _, v := range vs {
+		*p = binary.AppendUvarint(*p, v)
+	}
+}
+
+func (p *print) bools(vs ...bool) {
+	b := byte(1)
+	for _, v := range vs {
+		b <<= 1
+		if v {
+			b |= 1
+		}
+	}
+	*p = append(*p, b)
+}
+
+func printList[T ~uint32 | ~uint64](p *print, list []T) {
+	p.uint(uint64(len(list)))
+	for _, v := range list {
+		p.uint(uint64(v))
+	}
+}
+
+// message appends a message. Its name is known by its id.
+func (p *print) message(m Message) {
+	p.uint(uint64(m.Kind), m.Epoch, uint64(m.ID), uint64(m.Node), uint64(m.Token), uint64(m.Parties),
+		m.Phase, m.Count, m.Released, uint64(m.Status), uint64(m.Reason))
+}
+
+func (p *print) received(list []received) {
+	p.uint(uint64(len(list)))
+	for _, in := range list {
+		p.uint(uint64(in.from))
+		p.message(in.msg)
+	}
+}
+
+// appendPrint appends what the cluster's future depends on. Views are known by whom they removed, and
+// where they moved the homes.
+func (c *cluster) appendPrint(p print) print {
+	p.uint(uint64(len(c.views)), uint64(c.done[cancel]), uint64(c.done[crash]), uint64(c.done[surrender]), uint64(c.done[move]))
+	printList(&p, c.removed())
+	printList(&p, c.homes)
+	for i := range c.past {
+		p.record(&c.past[i])
+	}
+	for _, h := range c.hosts {
+		p.host(h)
+	}
+	for _, q := range c.wires {
+		p.uint(uint64(len(q)))
+		for _, m := range q {
+			p.message(m)
+		}
+	}
+	return p
+}
+
+func (p *print) record(r *record) {
+	p.uint(uint64(r.holder), uint64(r.token), uint64(r.begun), uint64(r.canceled), uint64(r.passed), r.returned)
+	p.bools(r.mayBreak)
+	printList(p, r.asked)
+	for _, phase := range slices.Sorted(maps.Keys(r.left)) {
+		p.uint(phase, uint64(r.left[phase]))
+	}
+}
+
+func (p *print) host(h *host) {
+	p.uint(uint64(h.fate), uint64(h.view), uint64(len(h.waits)))
+	for _, u := range h.uses {
+		p.uint(uint64(u.tenures), uint64(u.forwards), uint64(u.begun), uint64(u.passed), u.phase)
+	}
+	for _, w := range h.waits {
+		p.uint(uint64(w.state), uint64(w.lock))
+		if w.state != over {
+			p.uint(uint64(w.tenure), w.seen)
+		}
+	}
+	if h.fate.alive() {
+		p.machine(h.m)
+	}
+}
+
+func (p *print) machine(m *Machine) {
+	p.bools(m.node.leaving)
+	for _, id := range sortedKeys(m.node.mutexes, cmp.Compare) {
+		p.mutexNode(m.node.mutexes[id])
+	}
+	keys := sortedKeys(m.node.barriers, func(a, b barrierKey) int { return cmp.Compare(a.id, b.id) })
+	for _, k := range keys {
+		p.barrierNode(m.node.barriers[k])
+	}
+	for _, id := range sortedKeys(m.home.mutexes, cmp.Compare) {
+		e := m.home.mutexes[id]
+		p.uint(uint64(id), uint64(e.token), uint64(e.found.owner), uint64(e.found.token))
+		p.bools(e.ownerDied)
+		printList(p, e.queue)
+		printList(p, e.found.waiting)
+	}
+	for _, id := range sortedKeys(m.home.barriers, cmp.Compare) {
+		p.barrierHome(m.home.barriers[id])
+	}
+	rb := &m.home.rebuild
+	printList(p, rb.due)
+	printList(p, rb.lost)
+	printList(p, rb.mute)
+	p.uint(uint64(len(rb.past))) // the homes of so many views, up to the present one
+	p.received(rb.reports)
+	p.received(rb.deferred)
+}
+
+func (p *print) mutexNode(m *mutexNode) {
+	p.uint(uint64(m.id), uint64(m.home), uint64(m.holder), uint64(m.token), uint64(m.present.next), uint64(m.wanted.next))
+	p.bools(m.here, m.fresh, m.asked, m.returned)
+	for _, list := range [][]Waiter{m.present.waiters, m.wanted.waiters, m.late} {
+		printList(p, list)
+	}
+}
+
+func (p *print) barrierNode(b *barrierNode) {
+	p.uint(uint64(b.key.id), uint64(b.key.parties), uint64(b.home), b.phase, b.released, uint64(len(b.waiters)))
+	for _, a := range b.waiters {
+		p.uint(uint64(a.w))
+		p.bools(a.withdrawing)
+	}
+}
+
+func (p *print) barrierHome(b *barrierHome) {
+	p.uint(uint64(b.id), uint64(b.parties), b.phase, uint64(b.arrived), uint64(len(b.participants)))
+	p.bools(b.broken)
+	for _, x := range b.participants {
+		p.uint(uint64(x.node), uint64(x.arrived), x.released)
+	}
+}
+
+// removed returns the nodes that views have taken out, in their order.
+func (c *cluster) removed() []pagetable.NodeID {
+	var list []pagetable.NodeID
+	for _, v := range c.views {
+		list = append(append(list, v.Left...), v.Lost...)
+	}
+	return list
+}

@@ -1,0 +1,250 @@
+package locks
+
+import (
+	"fmt"
+	"slices"
+
+	"pagemesh/pagetable"
+)
+
+// record is what has happened to a lock, as far as what may happen next depends on it.
+type record struct {
+	// Of a mutex.
+	holder pagetable.NodeID   // where it is held, or 0
+	token  Token              // of the last acquisition
+	asked  []pagetable.NodeID // whose Acquire has reached the home and whose tenure has not begun
+
+	// Of a barrier: waits that have begun, that were taken back, that have ended well, and of how many
+	// phases somebody has returned.
+	begun, canceled, passed int
+	returned                uint64
+	left                    map[uint64]int // how many have returned of a phase
+	// mayBreak: a node that took part, or the home, has crashed, or views have followed each other faster
+	// than the homes could hand the barrier over.
+	mayBreak bool
+}
+
+// use is what a host has seen of a lock. tenures and forwards count from the beginning of the epoch.
+type use struct {
+	tenures  int    // that have begun here
+	forwards int    // that have come: the n-th ends the n-th tenure for those who come later
+	begun    int    // waits
+	passed   int    // waits at a barrier that have ended well
+	phase    uint64 // of the last Release
+}
+
+// breaks notes a broken promise; the first one counts.
+func (c *cluster) breaks(format string, args ...any) {
+	if c.broken == "" {
+		c.broken = fmt.Sprintf(format, args...)
+	}
+}
+
+// arrived notes a message that h is about to take, or has sent to itself and taken.
+func (c *cluster) arrived(from pagetable.NodeID, h *host, msg Message) {
+	i := slices.IndexFunc(c.locks, func(l lockSpec) bool { return l.id == msg.ID })
+	switch msg.Kind {
+	case Acquire:
+		c.past[i].asked = append(slices.Clip(c.past[i].asked), from)
+	case Forward:
+		h.uses[i].forwards++
+	case Grant, Pass:
+		h.uses[i].tenures++
+		c.checkTurn(h, i)
+	case Release:
+		h.uses[i].phase = msg.Phase
+	}
+}
+
+// checkTurn: nodes get the mutex in the order in which their Acquires reach the home. (After a view in
+// which the home has changed or was rebuilt, another order holds; scenario files show it.)
+func (c *cluster) checkTurn(h *host, lock int) {
+	p := &c.past[lock]
+	if len(c.views) > 1 {
+		return
+	}
+	if len(p.asked) == 0 || p.asked[0] != h.id {
+		c.breaks("%v gets %s out of turn: %v have asked", h.id, c.locks[lock].name, p.asked)
+		return
+	}
+	p.asked = p.asked[1:]
+}
+
+// renewed notes that a new epoch begins at h: those who wait there are all served in one tenure, the
+// present one if the mutex is here.
+func (c *cluster) renewed(h *host) {
+	for i := range h.uses {
+		u := &h.uses[i]
+		u.tenures, u.forwards = 0, 0
+		if e := h.m.node.mutexes[c.locks[i].id]; e != nil && e.here {
+			u.tenures = 1
+		}
+	}
+	for i := range h.waits {
+		h.waits[i].tenure = 1
+	}
+}
+
+// woken notes the end of a wait.
+func (c *cluster) woken(h *host, k Woken) {
+	w := &h.waits[k.Waiter-1]
+	spec := c.locks[w.lock]
+	c.showWoken(h, k)
+	if w.state != waiting && w.state != canceling {
+		c.breaks("%v: w%d is woken and doesn't wait", h.id, k.Waiter)
+	}
+	before := func(o wait) bool { return o.lock == w.lock && (o.state == waiting || o.state == canceling) }
+	if k.Err == OK && slices.ContainsFunc(h.waits[:k.Waiter-1], before) {
+		c.breaks("%v: w%d of %s overtakes one that came before it", h.id, k.Waiter, spec.name)
+	}
+	switch {
+	case k.Err == Leaving:
+		w.state = over
+		if h.fate == up {
+			c.breaks("%v: w%d is told Leaving by a node that stays", h.id, k.Waiter)
+		}
+	case spec.parties > 0:
+		c.passed(h, w, k)
+	default:
+		c.acquired(h, w, k)
+	}
+}
+
+// showWoken traces the end of a wait.
+func (c *cluster) showWoken(h *host, k Woken) {
+	name := c.locks[h.waits[k.Waiter-1].lock].name
+	switch {
+	case c.trace == nil:
+	case k.Token != 0:
+		c.trace(fmt.Sprintf("%v: w%d has %q, token %v", h.id, k.Waiter, name, k.Token))
+	default:
+		c.trace(fmt.Sprintf("%v: w%d ends its wait for %q: %v", h.id, k.Waiter, name, k.Err))
+	}
+}
+
+// acquired notes that w has got a mutex.
+func (c *cluster) acquired(h *host, w *wait, k Woken) {
+	p, name := &c.past[w.lock], c.locks[w.lock].name
+	switch {
+	case k.Err != OK:
+		c.breaks("%v: w%d of mutex %s is woken with %v", h.id, k.Waiter, name, k.Err)
+	case p.holder != 0:
+		c.breaks("%v gets %s while %v holds it", h.id, name, p.holder)
+	case k.Token <= p.token:
+		c.breaks("%v gets %s with token %v after %v", h.id, name, k.Token, p.token)
+	case w.tenure != h.uses[w.lock].tenures:
+		c.breaks("%v: w%d of %s is served in tenure %d instead of %d", h.id, k.Waiter, name,
+			h.uses[w.lock].tenures, w.tenure)
+	}
+	w.state, p.holder, p.token = holding, h.id, k.Token
+}
+
+// passed notes the end of a wait at a barrier.
+func (c *cluster) passed(h *host, w *wait, k Woken) {
+	p, name := &c.past[w.lock], c.locks[w.lock].name
+	switch {
+	case k.Err == OK:
+		p.passed++
+		h.uses[w.lock].passed++
+		c.checkPhase(h, w)
+	case k.Err == Canceled && w.state == canceling:
+		p.canceled++
+	case k.Err == Lost && p.mayBreak:
+	default:
+		c.breaks("%v: w%d of barrier %s is woken with %v", h.id, k.Waiter, name, k.Err)
+	}
+	w.state = over
+}
+
+// hurry notes that a view is ordered before everybody has settled in the one before.
+func (c *cluster) hurry() {
+	for i := range c.past {
+		c.past[i].mayBreak = true
+	}
+}
+
+// checkPhase: a phase lets as many go as there are parties, and nobody returns of it before all of them
+// have begun to wait.
+func (c *cluster) checkPhase(h *host, w *wait) {
+	p, spec, phase := &c.past[w.lock], c.locks[w.lock], h.uses[w.lock].phase
+	if p.passed > (p.begun-p.canceled)/spec.parties*spec.parties {
+		c.breaks("barrier %s lets %d go of %d that have arrived", spec.name, p.passed, p.begun-p.canceled)
+	}
+	for _, n := range spec.lockstep {
+		if u := c.host(n).uses[w.lock]; u.begun < h.uses[w.lock].passed {
+			c.breaks("barrier %s: %v ends round %d, %v has begun %d", spec.name, h.id, h.uses[w.lock].passed, n, u.begun)
+		}
+	}
+	if len(c.views) > 1 {
+		return // a Release that a new epoch cuts off is repeated, and may then stand for two phases
+	}
+	if phase <= w.seen {
+		c.breaks("barrier %s lets one go of phase %d who came after others had left it", spec.name, phase)
+	}
+	p.returned = max(p.returned, phase)
+	next := map[uint64]int{phase: 1}
+	for ph, n := range p.left {
+		next[ph] += n
+	}
+	if p.left = next; next[phase] > spec.parties {
+		c.breaks("barrier %s lets %d go in phase %d", spec.name, next[phase], phase)
+	} else if next[phase] == spec.parties {
+		delete(next, phase)
+	}
+}
+
+// checkAlways checks what must hold between any two events.
+func (c *cluster) checkAlways() {
+	for i, spec := range c.locks {
+		var here []pagetable.NodeID
+		for _, h := range c.hosts {
+			if e := h.m.node.mutexes[spec.id]; e != nil && e.here && h.fate.alive() {
+				here = append(here, h.id)
+			}
+		}
+		if len(here) > 1 {
+			c.breaks("mutex %s is at %v", c.locks[i].name, here)
+		}
+	}
+}
+
+// checkQuiet checks a cluster in which nothing is under way and nothing is held.
+func (c *cluster) checkQuiet() {
+	for i, spec := range c.locks {
+		left := 0
+		for _, h := range c.hosts {
+			if h.fate.alive() {
+				left += c.checkQuietHost(h, i)
+			}
+		}
+		if p := c.past[i]; spec.parties > 0 && !p.mayBreak && p.passed+p.canceled+left != p.begun {
+			c.breaks("barrier %s: %d began to wait, %d passed, %d were canceled, %d wait", spec.name,
+				p.begun, p.passed, p.canceled, left)
+		}
+		if left > 0 && left >= spec.parties {
+			c.breaks("%d wait for %s for ever", left, spec.name)
+		}
+	}
+}
+
+// checkQuietHost returns how many wait for a lock at h. Some may at a barrier, whose other parties
+// have not come, unless it is broken.
+func (c *cluster) checkQuietHost(h *host, lock int) (left int) {
+	for w, o := range h.waits {
+		if o.lock == lock && o.state == canceling {
+			c.breaks("%v: w%d was canceled and is not woken", h.id, w+1)
+		}
+		if o.lock == lock && o.state == waiting {
+			left++
+		}
+	}
+	if !h.m.Settled() {
+		c.breaks("%v never settles", h.id)
+	}
+	spec := c.locks[lock]
+	b := c.host(c.homes[lock]).m.home.barriers[spec.id]
+	if left > 0 && b != nil && b.broken {
+		c.breaks("%v: %d wait at the broken barrier %s", h.id, left, spec.name)
+	}
+	return left
+}
