@@ -69,7 +69,8 @@ type attached struct {
 	window *vm.Window
 	memfd  int
 	mem    []byte
-	begun  chan int64 // the result of command begin
+	begun  chan int64  // the result of command begin
+	busy   atomic.Bool // a thread spins
 }
 
 func (p *attached) attach() error {
@@ -119,6 +120,16 @@ func (p *attached) perform(words []string) (int64, error) {
 		return 0, p.sendTrap()
 	case "pipe": // off n: a system call reads shared memory
 		return writeToPipe(p.mem[args[0]:][:args[1]]), nil
+	case "spin":
+		p.busy.Store(true)
+		go func() {
+			for p.busy.Load() {
+			}
+		}()
+		return 0, nil
+	case "rest":
+		p.busy.Store(false)
+		return 0, nil
 	case "exec":
 		return 0, exec.Command("/bin/sh", "-c", "exit 0").Run()
 	case "remap": // unmaps, maps again

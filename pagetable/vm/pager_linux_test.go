@@ -24,6 +24,8 @@ type pager struct {
 	at    pagetable.Range
 	size  int // of a page
 	pages []pagerPage
+	// servers is how many goroutines serve each program; one is fastest.
+	servers int
 
 	faults, thefts atomic.Int64 // faults served, rights taken away
 }
@@ -37,14 +39,14 @@ type pagerPage struct {
 // newPager makes a region of so many pages, each of the same size.
 func newPager(t testing.TB, pages, size int) *pager {
 	at := region(uint64(pages) * uint64(size))
-	return &pager{t: t, s: share(t, at), at: at, size: size, pages: make([]pagerPage, pages)}
+	return &pager{t: t, s: share(t, at), at: at, size: size, pages: make([]pagerPage, pages), servers: 1}
 }
 
 // start starts an attached program and goroutines that serve its faults.
 func (pg *pager) start(env ...string) *program {
 	p := startProgram(pg.t, pg.s, pg.at, env...)
 	var wg sync.WaitGroup
-	for range 2 {
+	for range pg.servers {
 		wg.Go(func() { pg.serve(p.trap) })
 	}
 	pg.t.Cleanup(func() {

@@ -26,14 +26,18 @@ import (
 const programEnv = "PAGEMESH_VM_TEST_PROGRAM"
 
 func TestMain(m *testing.M) {
+	var err error
 	if region := os.Getenv(programEnv); region != "" {
-		if err := runProgram(region); err != nil {
-			fmt.Fprintln(os.Stderr, "program:", err)
-			os.Exit(1)
-		}
-		os.Exit(0)
+		err = runProgram(region)
+	} else if limit := os.Getenv(limitEnv); limit != "" {
+		err = runLimited(limit)
+	} else {
+		os.Exit(m.Run())
 	}
-	os.Exit(m.Run())
+	if err != nil {
+		fmt.Fprintln(os.Stderr, "test program:", err)
+		os.Exit(1)
+	}
 }
 
 // program is a running program, as the test sees it.

@@ -8,6 +8,7 @@ import (
 	"math"
 	"os"
 	"slices"
+	"strings"
 	"sync"
 	"sync/atomic"
 
@@ -22,6 +23,7 @@ type Shared struct {
 	at    pagetable.Range // where programs map it; as long as the memory
 	fd    int             // the memfd, sealed against a change of its size
 	alias []byte          // nil after Close
+	zeros []byte          // what new frames are filled from, some pages at a time
 	// traps are the attached programs. The slice is replaced, never changed: operations on pages read
 	// it without a lock.
 	traps atomic.Pointer[[]*Trap]
@@ -42,7 +44,7 @@ func NewShared(name string, at pagetable.Range) (*Shared, error) {
 	if err != nil {
 		return nil, fmt.Errorf("share memory: %w", err)
 	}
-	s := &Shared{at: at, fd: fd}
+	s := &Shared{at: at, fd: fd, zeros: make([]byte, 16*page)}
 	s.alias, err = unix.Mmap(fd, 0, int(size), unix.PROT_READ|unix.PROT_WRITE, unix.MAP_SHARED|unix.MAP_NORESERVE)
 	if err != nil {
 		unix.Close(fd)
@@ -61,7 +63,7 @@ func makeMemfd(name string, size uint64) (fd int, err error) {
 		return 0, fmt.Errorf("%d bytes: raise the limit of file sizes (ulimit -f), now %d bytes, or choose a smaller size",
 			size, limit.Cur)
 	}
-	fd, err = unix.MemfdCreate("pagemesh:"+name, unix.MFD_CLOEXEC|unix.MFD_ALLOW_SEALING)
+	fd, err = unix.MemfdCreate("pagemesh:"+strings.ReplaceAll(name, "\x00", "?"), unix.MFD_CLOEXEC|unix.MFD_ALLOW_SEALING)
 	if err != nil {
 		return 0, explainDescriptor("memfd_create", err)
 	}
@@ -138,36 +140,13 @@ func (s *Shared) Protect(off uint64, n int, before, after pagetable.Access) erro
 func (s *Shared) protect(t *Trap, r pagetable.Range, before, after pagetable.Access) error {
 	switch {
 	case before == pagetable.NoAccess && after != pagetable.NoAccess:
-		return s.install(t, r, after)
+		return t.install(r, after, s.zeros)
 	case after == pagetable.WriteAccess:
 		return t.writeProtect(r, false)
 	case before == pagetable.WriteAccess:
 		return t.writeProtect(r, true)
 	}
 	return nil // reading ends with Release
-}
-
-// install maps the frames of r into a program. Frames that don't exist yet are made.
-func (s *Shared) install(t *Trap, r pagetable.Range, a pagetable.Access) error {
-	var mode uint64
-	if a != pagetable.WriteAccess {
-		mode = continueWP
-	}
-	correct := func(page pagetable.Range) error { return t.correct(page, a) }
-	rest, err := t.fill(uffdioContinue, r, mode, correct)
-	if errors.Is(err, unix.EFAULT) {
-		s.populate(rest)
-		_, err = t.fill(uffdioContinue, rest, mode, correct)
-	}
-	return err
-}
-
-// populate makes the frames of r that don't exist, filled with zeros, by looking at them.
-func (s *Shared) populate(r pagetable.Range) {
-	b := s.Bytes(uint64(r.Start-s.at.Start), int(r.Len()))
-	for off := 0; off < len(b); off += os.Getpagesize() {
-		LoadUint64(b, off)
-	}
 }
 
 // Release implements Frames. A hole in the file unmaps its pages everywhere, also in programs that have
@@ -184,8 +163,7 @@ func (s *Shared) Release(off uint64, n int) error {
 func (s *Shared) Poison(off uint64, n int) error {
 	r := s.rangeOf(off, n)
 	for _, t := range *s.traps.Load() {
-		_, err := t.fill(uffdioPoison, r, 0, func(pagetable.Range) error { return nil })
-		if err != nil && !errors.Is(err, errGone) {
+		if err := t.poison(r); err != nil && !errors.Is(err, errGone) {
 			return fmt.Errorf("poison %v: %w", r, err)
 		}
 	}

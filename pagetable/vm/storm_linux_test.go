@@ -39,6 +39,7 @@ func TestStorm(t *testing.T) {
 		for _, size := range []int{os.Getpagesize(), 4 * os.Getpagesize()} {
 			t.Run(fmt.Sprintf("procs=%d/size=%d", procs, size), func(t *testing.T) {
 				pg := newPager(t, 4, size)
+				pg.servers = procs
 				p := pg.start(fmt.Sprintf("GOMAXPROCS=%d", procs), collectEnv+"=1")
 				round := 0
 				pg.harass(seedOf(t), times(300), func() error {

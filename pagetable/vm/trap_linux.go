@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"runtime"
 	"sync"
 	"unsafe"
 
@@ -38,8 +39,9 @@ func NewTrap(fd int) (*Trap, error) {
 }
 
 // Next returns the next fault. Any number of goroutines may call it; each fault goes to one of them.
-// A fault can come twice, since a signal makes its thread touch the address again. After Close the
-// error wraps fs.ErrClosed; the end of the program ends nothing here.
+// One that never waits between its calls is fastest, as a second is woken to take its place whenever
+// the first has a fault. A fault can come twice, since a signal makes its thread touch the address
+// again. After Close the error wraps fs.ErrClosed; the end of the program ends nothing here.
 func (t *Trap) Next() (Fault, error) {
 	var msg uffdMsg
 	for {
@@ -124,9 +126,38 @@ func (t *Trap) wake(r pagetable.Range) error {
 	return t.ioctl(uffdioWake, unsafe.Pointer(&arg))
 }
 
-// fill maps the pages of r from the memory behind it, or poisons them, and wakes who waits for them.
-// Of a page that is mapped or poisoned already it calls present, and goes on. It stops at the first
-// page that it can't do and returns what is left.
+// install maps the frames of r with the right a and wakes who waits for them. It makes those that don't
+// exist yet from zeros.
+func (t *Trap) install(r pagetable.Range, a pagetable.Access, zeros []byte) error {
+	for {
+		var err error
+		r, err = t.fill(uffdioContinue, r, fillMode(a), func(page pagetable.Range) error { return t.correct(page, a) })
+		if !errors.Is(err, unix.EFAULT) {
+			return err
+		}
+		// The first frame of r doesn't exist.
+		if r, err = t.copy(r, a, zeros); err != nil && !errors.Is(err, unix.EEXIST) {
+			return err
+		}
+	}
+}
+
+func fillMode(a pagetable.Access) uint64 {
+	if a == pagetable.WriteAccess {
+		return 0
+	}
+	return fillWP
+}
+
+// poison marks the pages of r and wakes who waits for them.
+func (t *Trap) poison(r pagetable.Range) error {
+	_, err := t.fill(uffdioPoison, r, 0, func(pagetable.Range) error { return nil })
+	return err
+}
+
+// fill maps the frames of r or marks its pages, and wakes who waits for them. For a page that is mapped
+// or marked already it calls present, and goes on. It stops at the first page that it can't do and
+// returns what is left.
 func (t *Trap) fill(request uintptr, r pagetable.Range, mode uint64, present func(pagetable.Range) error) (pagetable.Range, error) {
 	for !r.Empty() {
 		arg := uffdFillArg{start: uint64(r.Start), len: r.Len(), mode: mode}
@@ -138,6 +169,24 @@ func (t *Trap) fill(request uintptr, r pagetable.Range, mode uint64, present fun
 			err = present(page)
 		}
 		// EAGAIN comes after a part: the next attempt tells why.
+		if err != nil && !errors.Is(err, unix.EAGAIN) {
+			return r, err
+		}
+	}
+	return r, nil
+}
+
+// copy makes the frames of r from the bytes of source, again and again, and maps them. It stops at the
+// first frame that exists and returns what is left.
+func (t *Trap) copy(r pagetable.Range, a pagetable.Access, source []byte) (pagetable.Range, error) {
+	for !r.Empty() {
+		arg := uffdCopyArg{
+			start: uint64(r.Start), source: uint64(uintptr(unsafe.Pointer(unsafe.SliceData(source)))),
+			len: min(r.Len(), uint64(len(source))), mode: fillMode(a),
+		}
+		err := t.ioctl(uffdioCopy, unsafe.Pointer(&arg))
+		runtime.KeepAlive(source)
+		r.Start += pagetable.Addr(max(arg.done, 0))
 		if err != nil && !errors.Is(err, unix.EAGAIN) {
 			return r, err
 		}

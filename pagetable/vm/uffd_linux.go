@@ -21,6 +21,7 @@ const (
 	uffdioAPI          = 0xc018aa3f
 	uffdioRegister     = 0xc020aa00
 	uffdioWake         = 0x8010aa02
+	uffdioCopy         = 0xc028aa03
 	uffdioWriteProtect = 0xc018aa06
 	uffdioContinue     = 0xc020aa07
 	uffdioPoison       = 0xc020aa08
@@ -30,7 +31,7 @@ const (
 	registerMinor   = 4
 
 	writeProtectOn = 1 // mode of uffdioWriteProtect; it wakes nobody
-	continueWP     = 2 // mode of uffdioContinue: map without the right to write
+	fillWP         = 2 // mode of uffdioContinue and uffdioCopy: map without the right to write
 
 	eventPagefault = 0x12
 	flagWrite      = 1
@@ -61,6 +62,12 @@ type uffdMsg struct {
 	address uint64
 	thread  uint32
 	_       uint32
+}
+
+// uffdCopyArg makes frames with the bytes at source and maps them.
+type uffdCopyArg struct {
+	start, source, len, mode uint64
+	done                     int64
 }
 
 const uffdMsgSize = int(unsafe.Sizeof(uffdMsg{}))

@@ -54,7 +54,7 @@ func (w *Window) Map(memfd int, at pagetable.Range) ([]byte, error) {
 }
 
 func (w *Window) mapMemory(memfd int, at pagetable.Range) ([]byte, error) {
-	if err := checkMemfd(memfd, at); err != nil {
+	if err := check(memfd, at); err != nil {
 		return nil, err
 	}
 	want := pointerTo(at.Start)
@@ -74,14 +74,17 @@ func (w *Window) mapMemory(memfd int, at pagetable.Range) ([]byte, error) {
 	return b, nil
 }
 
-// checkMemfd returns an error unless the file has the region's size: beyond its end a program would
-// get a SIGBUS.
-func checkMemfd(memfd int, at pagetable.Range) error {
+// check returns an error unless the place is in the window and the file has its size: beyond the end of
+// the file a program would get a SIGBUS.
+func check(memfd int, at pagetable.Range) error {
+	if at.Empty() || !pagetable.Window().Covers(at) {
+		return errors.New("it lies outside the window")
+	}
 	var st unix.Stat_t
 	if err := unix.Fstat(memfd, &st); err != nil {
 		return err
 	}
-	if uint64(st.Size) != at.Len() || at.Empty() || !pagetable.Window().Covers(at) {
+	if uint64(st.Size) != at.Len() {
 		return fmt.Errorf("the node's memory has %d bytes", st.Size)
 	}
 	return nil
