@@ -158,7 +158,7 @@ func BenchmarkUffdProgramCounter(b *testing.B) {
 	f := p.fault()
 	seen := 0
 	for b.Loop() {
-		_, ok, err := vm.ProgramCounter(p.pid(), f.Thread)
+		_, _, ok, err := vm.ProgramCounter(p.pid(), f.Thread)
 		if err != nil {
 			b.Fatal(err)
 		}
