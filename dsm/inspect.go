@@ -88,8 +88,11 @@ func (s *node) resetAll(ctx context.Context) error {
 
 func (s *node) resetHere() {
 	for _, r := range s.cur.Load().regions {
-		for _, pg := range r.pages.All() {
+		for index, pg := range r.pages.All() {
 			pg.mu.Lock()
+			if !pg.closed && !pg.written() {
+				pg.traffic.restart(r.frame(index))
+			}
 			pg.traffic.reset()
 			pg.mu.Unlock()
 		}
@@ -171,7 +174,9 @@ func (r *region) appendPages(list []PageStats, q PageQuery) []PageStats {
 		}
 		pg.mu.Lock()
 		if pg.live && !pg.closed {
-			pg.traffic.look(r.frame(index))
+			if !pg.written() {
+				pg.traffic.look(r.frame(index))
+			}
 			if st, busy := r.pageStats(index, pg); busy || q.Page >= 0 {
 				list = append(list, st)
 			}

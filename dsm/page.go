@@ -2,6 +2,7 @@ package dsm
 
 import (
 	"fmt"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -99,6 +100,12 @@ func (pg *page) pin(a pagetable.Access, site uintptr) {
 		panic(fmt.Sprintf("dsm: pin %v without the right: %v", a, &pg.proto))
 	}
 	pg.pins = append(pg.pins, pin{a, site})
+}
+
+// written reports whether a view of this node may be writing to the page right now. The caller holds
+// pg.mu.
+func (pg *page) written() bool {
+	return slices.ContainsFunc(pg.pins, func(p pin) bool { return p.access == pagetable.WriteAccess })
 }
 
 // pinned reports whether a view of this node holds the page.

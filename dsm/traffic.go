@@ -77,11 +77,23 @@ func (t *traffic) writeLost(frame []byte) {
 	t.twin, t.twinned = nil, false
 }
 
-// look brings the footprint up to date for a page that this node may be writing right now. The words
-// are read as they are; one that is being written counts now or the next time.
+// look brings the footprint up to date for a page that this node may write. A program that is attached
+// may be writing right now: its words are read as they are and count now or the next time. Views of
+// this process are in the caller's way.
 func (t *traffic) look(frame []byte) {
 	if t.twinned {
 		t.written.Diff(t.twin, frame)
+	}
+}
+
+// restart begins a new twin if there is one, so that what was written before is forgotten. The same
+// goes for writers as in look.
+func (t *traffic) restart(frame []byte) {
+	switch {
+	case t.twin != nil:
+		copy(t.twin, frame)
+	case t.twinned:
+		t.writable(frame, true)
 	}
 }
 
