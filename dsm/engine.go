@@ -100,11 +100,10 @@ func (w *work) message(r *region, m coherence.Message, body []byte) {
 	w.perform(r, pg, m, body)
 }
 
-// unpin ends a pin. What waited for it may take the page away now, which counts like any invalidation.
-// The caller holds pg.mu.
+// unpin ends a pin. The caller holds pg.mu.
 func (w *work) unpin(r *region, pg *page, a pagetable.Access) {
 	pg.proto.Unpin(a, &w.rd)
-	w.perform(r, pg, coherence.Message{Kind: coherence.Invalidate}, nil)
+	w.perform(r, pg, coherence.Message{}, nil)
 }
 
 // newEpoch tells a page of a view in which nodes are gone.
