@@ -3,6 +3,7 @@ package dsm
 import (
 	"bytes"
 	"context"
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"sync"
@@ -27,6 +28,7 @@ const (
 	callPages                      // JSON PageQuery → JSON []PageStats
 	callLocks                      // JSON []LockStatus
 	callReset                      // forget what was counted
+	callEpoch                      // answer: the epoch, 8 bytes
 	callKindEnd
 )
 
@@ -196,6 +198,9 @@ func (s *node) sendAnswer(to pagetable.NodeID, id uint64, answer []byte, err err
 }
 
 func (s *node) answerCall(from pagetable.NodeID, kind callKind, question []byte) ([]byte, error) {
+	if s.cur.Load() == nil {
+		return nil, fmt.Errorf("%v has no view yet: %w", s.self, errNotCoordinator)
+	}
 	switch kind {
 	case callChange:
 		c, err := decodeChange(question)
@@ -211,6 +216,8 @@ func (s *node) answerCall(from pagetable.NodeID, kind callKind, question []byte)
 		return s.answerPages(question)
 	case callLocks:
 		return marshal(s.sync.status())
+	case callEpoch:
+		return binary.BigEndian.AppendUint64(nil, s.view().Epoch), nil
 	case callReset:
 		s.resetHere()
 		return nil, nil

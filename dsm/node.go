@@ -200,6 +200,7 @@ func (s *node) why() error {
 
 // close implements backend.
 func (s *node) close() error {
+	s.settle()
 	s.sayGoodbye()
 	return s.shutdown(nil)
 }

@@ -240,6 +240,13 @@ func (e *syncEngine) noteIdle() {
 	}
 }
 
+// settled reports whether the homes of locks at this node are done with the changes of the last view.
+func (e *syncEngine) settled() bool {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return e.m == nil || e.m.Settled()
+}
+
 // packet handles a message of a peer, or returns false if it has to wait for a view.
 func (e *syncEngine) packet(p *peer, b []byte) (done bool, err error) {
 	msg, err := locks.Decode(b)

@@ -10,7 +10,6 @@ import (
 
 	"pagemesh/coherence"
 	"pagemesh/pagetable"
-	"pagemesh/transport"
 )
 
 // This file turns broken connections into view changes. A member whose connection to another member
@@ -171,18 +170,4 @@ func (s *node) silent(n pagetable.NodeID, back <-chan struct{}) {
 		s.log.Warn("node is silent, its connection is cut", "node", n)
 		s.ep.Disconnect(n)
 	}
-}
-
-// sayGoodbye tells every member that this node closes.
-func (s *node) sayGoodbye() {
-	if s.self == 0 || s.cur.Load() == nil {
-		return
-	}
-	out := transport.NewOutbox(s.ep)
-	for _, n := range s.view().Nodes() {
-		if n != s.self {
-			_ = out.Send(n, []byte{classGoodbye}, nil) // a lost peer needs no goodbye
-		}
-	}
-	out.Flush()
 }
