@@ -87,9 +87,7 @@ func (v *server) serve(conn *net.UnixConn) {
 		p.trap.Close()
 		return
 	}
-	for range pagers {
-		p.pagers.Go(p.serveTraps)
-	}
+	p.pagers.Go(p.serveTraps)
 	p.pagers.Go(p.startSampling)
 	p.greeted()
 	p.log("program attached")

@@ -14,11 +14,9 @@ import (
 // This file serves the traps of attached programs. A trap is a fault like any other; what is special is
 // that nobody in this process waits for it: raising the right lets the program's thread go on.
 
-// pagers is how many goroutines serve the traps of one program. Each carries a fault from the trap to
-// the request that it sends, or to the end if the page is here.
-const pagers = 2
-
-// serveTraps brings the faults of a program to their pages until the trap is closed.
+// serveTraps brings the faults of a program to their pages until the trap is closed: from the trap to
+// the request that is sent, or to the end if the page is here. One goroutine does it, since it never
+// waits for a page, and a second one would be woken to take its place at every fault.
 func (p *program) serveTraps() {
 	w := p.s.newWork()
 	for {
