@@ -43,6 +43,9 @@ type Config struct {
 	// Serve is the path of a Unix socket at which this node serves the programs of this machine that
 	// attach to it (Linux only). Default empty: none.
 	Serve string
+	// OnProgram is told of every program that attaches and detaches, by its process id. If this node dies,
+	// programs that wait for a page can't end by themselves: who knows them can end them. Default nil.
+	OnProgram func(pid int, attached bool)
 	// Attach is the path of the Unix socket of a node on this machine. The program then uses that node
 	// instead of becoming one, and of the other fields only JoinTimeout and Logger matter. Default
 	// empty: the program becomes a node.

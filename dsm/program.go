@@ -88,8 +88,16 @@ func (p *program) startSampling() {
 	p.sampler.Store(sm)
 }
 
-func (p *program) log(what string) {
+// announce tells whoever wants to know that the program has come or gone.
+func (p *program) announce(attached bool) {
+	what := "program detached"
+	if attached {
+		what = "program attached"
+	}
 	p.s.log.Info(what, "pid", p.peer.PID, "program", p.name)
+	if p.s.cfg.OnProgram != nil {
+		p.s.cfg.OnProgram(p.peer.PID, attached)
+	}
 }
 
 // serve answers questions until the program is gone.

@@ -89,8 +89,9 @@ func (v *server) serve(conn *net.UnixConn) {
 	}
 	p.pagers.Go(p.serveTraps)
 	p.pagers.Go(p.startSampling)
+	p.announce(true)
 	p.greeted()
-	p.log("program attached")
+
 	p.end(p.serve())
 	v.remove(p)
 }
@@ -123,7 +124,7 @@ func (v *server) remove(p *program) {
 	}
 	p.pagers.Wait()
 	p.release()
-	p.log("program detached")
+	p.announce(false)
 }
 
 // share makes a region's memory one that programs may map.
