@@ -139,9 +139,13 @@ func newRank(s *dsm.Space, run, ranks int, spec Spec) *Rank {
 	return r
 }
 
-// run does this rank's part of the workload.
+// run does this rank's part of the workload. All ranks take part in the barrier from the start, so that
+// the loss of one ends the wait of the others.
 func (r *Rank) run(ctx context.Context) error {
 	if err := r.Spec.Check(r.Ranks); err != nil {
+		return err
+	}
+	if err := r.Barrier(ctx); err != nil {
 		return err
 	}
 	part := func() error { return guard(func() error { return workloads[r.Spec.Workload].Run(ctx, r) }) }

@@ -48,7 +48,7 @@ func (s *node) install(v coherence.View) {
 		}
 		close(old.replaced)
 		for _, n := range gone {
-			s.log.Info("node is gone", "node", n, "epoch", v.Epoch, "left", n == v.Departed)
+			s.logGone(n, v)
 		}
 	}
 	s.sync.newView(v, gone)
@@ -57,6 +57,18 @@ func (s *node) install(v coherence.View) {
 	}
 	if !v.Has(s.self) {
 		s.running.Go(s.expelled)
+	}
+}
+
+// logGone reports that a node is no member any more. That it was lost, and did not go, is a warning.
+func (s *node) logGone(n pagetable.NodeID, v coherence.View) {
+	switch {
+	case n == v.Departed:
+		s.log.Info("node has left", "node", n, "epoch", v.Epoch)
+	case s.departed(n):
+		s.log.Info("node has closed", "node", n, "epoch", v.Epoch)
+	default:
+		s.log.Warn("node is lost", "node", n, "epoch", v.Epoch)
 	}
 }
 
