@@ -18,7 +18,8 @@ import (
 //     It reports to n2 that it still waits, and n2 releases it again.
 //  4. If n2 has closed meanwhile, n1 is told that the barrier is broken.
 //
-// So a node that closes first makes sure that the others have handled all it has sent, in one epoch.
+// So a node that closes first makes sure that the others have handled all it has sent, in one epoch. The
+// goodbye is part of it: to everybody who hears of it, the node has closed and was not lost.
 
 const (
 	// farewellTime bounds how long a node that closes waits for the others.

@@ -200,8 +200,8 @@ func (s *node) why() error {
 
 // close implements backend.
 func (s *node) close() error {
-	s.settle()
 	s.sayGoodbye()
+	s.settle()
 	return s.shutdown(nil)
 }
 
