@@ -1,7 +1,6 @@
 package main
 
 import (
-	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -169,7 +168,7 @@ func (f *benchRunFlags) launch(cmd *cobra.Command, names []string, specs []bench
 	if err != nil {
 		return nil, err
 	}
-	pipes, err := newWorkerPipes()
+	r, w, err := os.Pipe()
 	if err != nil {
 		return nil, err
 	}
@@ -179,15 +178,14 @@ func (f *benchRunFlags) launch(cmd *cobra.Command, names []string, specs []bench
 		nodes:   nodes,
 		command: append([]string{self, "bench", workerName}, f.arguments(names)...),
 		name:    "dsm bench run",
-		files:   pipes.inherited,
-		started: pipes.started,
+		files:   func(int) []*os.File { return []*os.File{w} },
 		linger:  benchLinger,
 		stdout:  shown,
 		stderr:  shown,
 	}
-	c := collect(pipes.results.r, specs, shown)
-	err = j.run(context.WithoutCancel(cmd.Context()), cmd)
-	pipes.results.w.Close()
+	c := collect(r, specs, shown)
+	err = j.run(cmd.Context(), cmd)
+	_ = w.Close() // the workers' ends are closed: no result comes any more
 	return c.wait(err)
 }
 

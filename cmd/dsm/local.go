@@ -70,7 +70,6 @@ func (j *job) run(ctx context.Context, cmd *cobra.Command) error {
 		Command: j.command,
 		Env:     func(rank int) []string { return append(os.Environ(), j.nodes[rank].Environ()...) },
 		Files:   j.files,
-		Started: j.started,
 		Stdin:   j.stdin,
 		Stdout:  j.stdout,
 		Stderr:  j.stderr,
