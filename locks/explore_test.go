@@ -41,7 +41,6 @@ var explorations = []exploration{
 	{name: "mutex and leaves", spec: mutexSpec("m"), waits: [3]int{1, 1, 1}, leaves: 2, long: true},
 	{name: "mutex, crash and leave", spec: mutexSpec("m"), waits: [3]int{1, 1, 1}, crashes: 1, leaves: 1, long: true},
 	{name: "mutex and move, more", spec: mutexSpec("m"), waits: [3]int{1, 1, 1}, moves: 1, long: true},
-	{name: "mutex and moves", spec: mutexSpec("m"), waits: [3]int{0, 1, 0}, moves: 2, long: true},
 	{name: "barrier, more", spec: barrierSpec("b", 3), waits: [3]int{2, 3, 2}, cancels: 2, long: true},
 	{name: "barrier and crash, more", spec: barrierSpec("b", 2), waits: [3]int{2, 2, 1}, crashes: 1, cancels: 1, long: true},
 	{name: "barrier and leave, more", spec: barrierSpec("b", 2), waits: [3]int{1, 2, 2}, leaves: 1, long: true},

@@ -150,10 +150,17 @@ func (c *cluster) passed(h *host, w *wait, k Woken) {
 	case k.Err == Canceled && w.state == canceling:
 		p.canceled++
 	case k.Err == Lost && p.mayBreak:
+	case k.Err == Mismatch && c.disputed(w.lock):
 	default:
 		c.breaks("%v: w%d of barrier %s is woken with %v", h.id, k.Waiter, name, k.Err)
 	}
 	w.state = over
+}
+
+// disputed reports whether a barrier is used with several numbers of parties.
+func (c *cluster) disputed(lock int) bool {
+	same := func(l lockSpec) bool { return l.id == c.locks[lock].id && l.parties != c.locks[lock].parties }
+	return slices.ContainsFunc(c.locks, same)
 }
 
 // hurry notes that a view is ordered before everybody has settled in the one before.
