@@ -16,8 +16,8 @@ func (c *cluster) checkAfter(e event) error {
 	case deliver, access, unpin, vacate, retrieve:
 		return c.checkPage(e.page)
 	}
-	for page := range c.pages {
-		if err := c.checkPage(page); err != nil {
+	for c.suspect = range c.pages {
+		if err := c.checkPage(c.suspect); err != nil {
 			return err
 		}
 	}
@@ -84,6 +84,7 @@ func (c *cluster) checkPacket(p packet, page int) error {
 // checkRights checks that there is one writer or any number of readers.
 func (c *cluster) checkRights(page int) error {
 	var holder, writer pagetable.NodeID
+	holders := 0
 	for i, a := range c.rights {
 		n := pagetable.NodeID(i + 1)
 		if a == pagetable.NoAccess {
@@ -93,10 +94,12 @@ func (c *cluster) checkRights(page int) error {
 			return fmt.Errorf("page %d: %v and %v have it, and one of them may write", page, holder, n)
 		}
 		holder = n
+		holders++
 		if a == pagetable.WriteAccess {
 			writer = n
 		}
 	}
+	c.census.holders = max(c.census.holders, holders)
 	return nil
 }
 
@@ -145,6 +148,7 @@ func (c *cluster) atRest() error {
 func (c *cluster) placeAtRest(n pagetable.NodeID, page int) error {
 	pl := c.look(n, page)
 	p := &pl.page
+	c.suspect = page
 	var err error
 	switch {
 	case pl.waiting != counts{}:

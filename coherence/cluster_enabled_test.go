@@ -13,6 +13,9 @@ func (c *cluster) enabled(es []event) []event {
 			es = append(es, l.delivery())
 		}
 	}
+	if len(c.joins) > 0 && c.anyRuns() {
+		es = append(es, event{kind: join, node: pagetable.NodeID(len(c.nodes) + 1)})
+	}
 	for i := range c.nodes {
 		n := pagetable.NodeID(i + 1)
 		switch c.nodes[i].status {
@@ -28,9 +31,11 @@ func (c *cluster) enabled(es []event) []event {
 }
 
 // canLose reports whether somebody is there to order a view without a crashed node.
-func (c *cluster) canLose(n pagetable.NodeID) bool {
-	v := c.latest()
-	return v.Has(n) && slices.ContainsFunc(v.Members, func(m Member) bool { return c.isRunning(m.Node) })
+func (c *cluster) canLose(n pagetable.NodeID) bool { return c.latest().Has(n) && c.anyRuns() }
+
+// anyRuns reports whether a member runs.
+func (c *cluster) anyRuns() bool {
+	return slices.ContainsFunc(c.latest().Members, func(m Member) bool { return c.isRunning(m.Node) })
 }
 
 // delivery returns the event that the link's first packet arrives.

@@ -18,7 +18,7 @@ import (
 //     the distance;
 //   - the order of packets on different links, and of views that every running node has.
 func (c *cluster) fingerprint(b []byte) []byte {
-	b = append(b, byte(c.crashes), byte(c.leaves))
+	b = append(b, byte(c.crashes), byte(c.leaves), byte(len(c.joins)))
 	oldest := len(c.views) - 1
 	for i := range c.nodes {
 		n := &c.nodes[i]

@@ -44,11 +44,13 @@ const (
 	finish
 	// abandon: its successor is lost, so it stops.
 	abandon
+	// join: a new node becomes a member. The others learn it later.
+	join
 )
 
 var eventNames = [...]string{
 	crash: "crash", lose: "lost", install: "learn", leave: "leave", vacate: "vacate",
-	retrieve: "retrieve", finish: "finish", abandon: "abandon",
+	retrieve: "retrieve", finish: "finish", abandon: "abandon", join: "join",
 }
 
 func (e event) String() string {
@@ -74,6 +76,7 @@ func (c *cluster) do(e event) (err error) {
 			err = fmt.Errorf("panic: %v", r)
 		}
 	}()
+	c.suspect = e.page
 	if err := c.perform(e); err != nil {
 		return err
 	}
@@ -107,6 +110,8 @@ func (c *cluster) perform(e event) error {
 		return c.access(e.node, e.page, fetch)
 	case finish:
 		return c.finish(e.node)
+	case join:
+		return c.join(e.node)
 	}
 	return nil
 }
@@ -268,6 +273,9 @@ func (c *cluster) serve(pl *place, o op) error {
 			return fmt.Errorf("%v gives a woken fault no pin", &pl.page)
 		}
 		c.note("%v pins v%d", n, pl.frame)
+		if c.pinned != nil {
+			c.pinned(event{kind: unpin, node: n, page: int(pl.page.id.Index()), op: o})
+		}
 	case fetch:
 		return nil
 	}
@@ -334,18 +342,15 @@ func (c *cluster) lose(n pagetable.NodeID) {
 	c.order(v.Lose([]pagetable.NodeID{n}))
 }
 
-// install gives a node a later view, as package dsm does: what still comes from a node that is gone is
-// dropped, unless the view says that it departed, and each page is told.
+// install gives a node a later view, as package dsm does. What still comes from a node that is gone is
+// dropped; one that is not known yet has joined in a view of this epoch or a later one. Each page is
+// told.
 func (c *cluster) install(n pagetable.NodeID, view int) error {
 	old, v := c.viewOf(n), c.views[view]
 	c.node(n).view = view
-	var gone []pagetable.NodeID
-	for _, m := range old.Nodes() {
-		if !v.Has(m) {
-			gone = append(gone, m)
-		}
-	}
-	c.cut(func(l link) bool { return l.to == n && l.from != v.Departed && slices.Contains(gone, l.from) })
+	c.cut(func(l link) bool {
+		return l.to == n && !v.Has(l.from) && l.packets[0].Epoch < v.Epoch
+	})
 	if v.Epoch == old.Epoch {
 		return nil
 	}
@@ -353,8 +358,9 @@ func (c *cluster) install(n pagetable.NodeID, view int) error {
 		if !c.look(n, page).live {
 			continue
 		}
+		c.suspect = page
 		pl := c.at(n, page)
-		pl.page.NewEpoch(v.Epoch, gone, c.home(v, page), &c.rd)
+		pl.page.NewEpoch(v, c.home(v, page), &c.rd)
 		if err := c.effects(pl, nil); err != nil {
 			return err
 		}
@@ -400,6 +406,21 @@ func (c *cluster) finish(n pagetable.NodeID) error {
 	c.order(v)
 	c.node(n).status = left
 	c.cut(func(l link) bool { return l.to == n })
+	return nil
+}
+
+// join makes n, whose id is the next one, a member.
+func (c *cluster) join(n pagetable.NodeID) error {
+	v, next, err := c.latest().Reserve()
+	if err != nil || next != n {
+		return fmt.Errorf("%v joins as %v: %v", n, next, err)
+	}
+	c.order(v.Join(Member{Node: n, Addr: n.String()}))
+	c.addNode()
+	if len(c.joins) > 0 {
+		c.give(n, c.joins[0])
+		c.joins = c.joins[1:]
+	}
 	return nil
 }
 

@@ -3,6 +3,7 @@ package coherence
 import (
 	"fmt"
 	"slices"
+	"strings"
 
 	"pagemesh/pagetable"
 )
@@ -21,8 +22,10 @@ type cluster struct {
 	pages  int
 	links  []link // those with packets under way
 	memory []memory
-	// crashes and leaves are how many more the explorer may cause.
+	// crashes and leaves are how many more the explorer may cause, joins the programs of nodes that it
+	// may let join.
 	crashes, leaves int
+	joins           []string
 	*scratch
 }
 
@@ -132,8 +135,12 @@ type scratch struct {
 	local  []Message
 	rights []pagetable.Access
 	census census
+	// suspect is the page that was last looked at: the culprit, if a promise is broken.
+	suspect int
 	// log receives one line for each effect if it is not nil.
 	log func(format string, args ...any)
+	// pinned is told of each pin, by the event that will end it, if it is not nil.
+	pinned func(event)
 }
 
 // census counts what a cluster and its clones have been through.
@@ -141,6 +148,7 @@ type census struct {
 	kinds    [kindEnd]int // messages handled
 	deferred int          // messages that had to wait for a pin
 	lost     int          // times that waiting accesses ended because the page was lost
+	holders  int          // the most nodes that had one page at once
 }
 
 // newCluster returns a space of that many nodes with one page for each of homes.
@@ -174,6 +182,16 @@ func (c *cluster) addNode() {
 	c.nodes = append(c.nodes, node{view: len(c.views) - 1})
 	for range c.pages {
 		c.places = append(c.places, slot{&place{}, true})
+	}
+}
+
+// give lets the explorer start the accesses of a program at any time, in any order: r and w read and
+// write, R and W do so through a pin, which ends at any later time. A bar begins the next page.
+func (c *cluster) give(n pagetable.NodeID, program string) {
+	for page, accesses := range strings.Split(program, "|") {
+		for _, letter := range accesses {
+			c.at(n, page).todo[strings.IndexRune("rwRW", letter)]++
+		}
 	}
 }
 
@@ -283,4 +301,5 @@ func (n *census) add(o census) {
 	}
 	n.deferred += o.deferred
 	n.lost += o.lost
+	n.holders = max(n.holders, o.holders)
 }

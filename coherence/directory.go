@@ -270,37 +270,38 @@ func (p *Page) close(rd *Ready) {
 
 // dirNewEpoch settles what lost nodes left open. Queued requests are forgotten: their senders repeat
 // them in the new epoch.
-func (p *Page) dirNewEpoch(gone []pagetable.NodeID, rd *Ready) {
+func (p *Page) dirNewEpoch(v View, rd *Ready) {
 	d := p.dir
 	d.queue = nil
 	if d.txn.phase == forwarding || d.txn.phase == cancelling {
-		p.settleForwarding(gone, rd)
+		p.settleForwarding(v, rd)
 		return
 	}
-	for _, n := range gone {
-		d.txn.waiting.Remove(n)
-		d.removeCopy(n)
-		if d.txn.node == n {
-			d.txn.node = 0
+	for n := range d.copies.All() {
+		if !v.Has(n) {
+			d.txn.waiting.Remove(n)
+			d.removeCopy(n)
 		}
+	}
+	if !v.Has(d.txn.node) {
+		d.txn.node = 0
 	}
 	p.afterAcks(rd)
 }
 
 // settleForwarding asks the survivor of requester and supplier what became of the page.
-func (p *Page) settleForwarding(gone []pagetable.NodeID, rd *Ready) {
+func (p *Page) settleForwarding(v View, rd *Ready) {
 	d := p.dir
 	t := &d.txn
-	before := *t
-	for _, n := range gone {
-		switch n {
-		case t.supplier:
-			t.orphaned = true
-		case t.node:
-			t.node = 0
-		default:
+	for n := range d.copies.All() {
+		if !v.Has(n) && n != t.supplier {
 			d.removeCopy(n)
 		}
+	}
+	before := *t
+	t.orphaned = !v.Has(t.supplier)
+	if !v.Has(t.node) {
+		t.node = 0
 	}
 	if t.node == before.node && t.orphaned == before.orphaned {
 		return

@@ -2,7 +2,6 @@ package coherence
 
 import (
 	"os"
-	"strings"
 	"testing"
 
 	"pagemesh/pagetable"
@@ -12,9 +11,9 @@ import (
 type setting struct {
 	name  string
 	homes []pagetable.NodeID // of page 0, page 1
-	// programs names the accesses of each node, in no order, the pages separated by a bar: r and w read
-	// and write, R and W do so through a pin, which ends at any later time.
-	programs []string
+	// programs are those of the nodes from the start on, joins those of nodes that join at any time. See
+	// cluster.give.
+	programs, joins []string
 	// crashes and leaves happen at any time to any node.
 	crashes, leaves int
 	// small: it is explored under the race detector too.
@@ -23,13 +22,9 @@ type setting struct {
 
 func (s setting) cluster() *cluster {
 	c := newCluster(len(s.programs), s.homes...)
-	c.crashes, c.leaves = s.crashes, s.leaves
+	c.crashes, c.leaves, c.joins = s.crashes, s.leaves, s.joins
 	for i, program := range s.programs {
-		for page, accesses := range strings.Split(program, "|") {
-			for _, letter := range accesses {
-				c.at(pagetable.NodeID(i+1), page).todo[strings.IndexRune("rwRW", letter)]++
-			}
-		}
+		c.give(pagetable.NodeID(i+1), program)
 	}
 	return c
 }
@@ -51,6 +46,9 @@ var settings = []setting{
 	{name: "a leave", homes: homes{1}, programs: []string{"w", "rw", "rw"}, leaves: 1},
 	{name: "a leave, pins", homes: homes{1}, programs: []string{"", "RW", "W"}, leaves: 1, small: true},
 	{name: "a leave, two pages", homes: homes{1, 2}, programs: []string{"w|r", "w|w"}, leaves: 1, small: true},
+	{name: "a join and a crash", homes: homes{1}, programs: []string{"w", "r"}, joins: []string{"rw"}, crashes: 1},
+	{name: "a join and two crashes", homes: homes{1}, programs: []string{"w", "", ""}, joins: []string{"w"}, crashes: 2},
+	{name: "a join and a leave", homes: homes{1}, programs: []string{"w", "w"}, joins: []string{"rw"}, leaves: 1},
 	{name: "two leaves", homes: homes{1}, programs: []string{"w", "w", "rw"}, leaves: 2},
 	{name: "a crash and a leave", homes: homes{1}, programs: []string{"w", "rw", "w"}, crashes: 1, leaves: 1},
 	{name: "a crash and a leave, pins", homes: homes{1}, programs: []string{"w", "W", "R"}, crashes: 1, leaves: 1},

@@ -121,14 +121,14 @@ func (p *Page) taken() { p.departure = departed }
 
 // departNewEpoch goes on with a departure in a new view. A page that was handed to a node that is lost
 // now is lost with it.
-func (p *Page) departNewEpoch(gone []pagetable.NodeID, rd *Ready) {
+func (p *Page) departNewEpoch(v View, rd *Ready) {
 	switch {
 	case p.departure == staying:
 	case p.dir == nil || p.dir.state != handedOff:
 		if p.departure == departing {
 			p.surrender(rd)
 		}
-	case slices.Contains(gone, p.dir.owner):
+	case !v.Has(p.dir.owner):
 		p.dir.set(lost, 0, pagetable.CopySet{})
 		p.departure = staying
 	}

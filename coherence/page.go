@@ -72,16 +72,17 @@ func (p *Page) Step(m Message, rd *Ready) {
 	p.end(rd)
 }
 
-// NewEpoch tells the page of a later view: which nodes are gone since the last one, and who is the
-// page's home now (0: it is among the lost). The home settles what the lost nodes left open, requests
-// that were queued are forgotten, and each node repeats its own.
-func (p *Page) NewEpoch(epoch uint64, lost []pagetable.NodeID, home pagetable.NodeID, rd *Ready) {
+// NewEpoch tells the page of a later view, and who is the page's home in it (0: it is lost). The home
+// settles what nodes left open that are no members any more, requests that were queued are forgotten,
+// and each node repeats its own. Views in between may have been missed: what counts is who is a member
+// now, since a node may have joined, asked for the page and been lost meanwhile.
+func (p *Page) NewEpoch(v View, home pagetable.NodeID, rd *Ready) {
 	p.begin(rd)
-	p.epoch, p.home = epoch, home
+	p.epoch, p.home = v.Epoch, home
 	if p.dir != nil {
-		p.dirNewEpoch(lost, rd)
+		p.dirNewEpoch(v, rd)
 	}
-	p.departNewEpoch(lost, rd)
+	p.departNewEpoch(v, rd)
 	p.copyNewEpoch(rd)
 	p.end(rd)
 }

@@ -107,14 +107,14 @@ func (w *work) unpin(r *region, pg *page, a pagetable.Access) {
 }
 
 // newEpoch tells a page of a view in which nodes are gone.
-func (w *work) newEpoch(r *region, pg *page, v coherence.View, gone []pagetable.NodeID) {
+func (w *work) newEpoch(r *region, pg *page, v coherence.View) {
 	pg.mu.Lock()
 	defer pg.mu.Unlock()
 	if !pg.live || pg.closed || pg.proto.Epoch() >= v.Epoch {
 		return
 	}
 	home := v.Home(*r.meta.Load(), pg.proto.ID().Index())
-	pg.proto.NewEpoch(v.Epoch, gone, home, &w.rd)
+	pg.proto.NewEpoch(v, home, &w.rd)
 	w.perform(r, pg, coherence.Message{}, nil)
 }
 

@@ -44,7 +44,7 @@ func (s *node) install(v coherence.View) {
 	s.cur.Store(next)
 	if old != nil {
 		if v.Epoch != old.view.Epoch {
-			s.tellPages(next, gone)
+			s.tellPages(next)
 		}
 		close(old.replaced)
 		for _, n := range gone {
@@ -114,12 +114,12 @@ func (s *node) build(old *state, v coherence.View) *state {
 }
 
 // tellPages brings a new epoch to every page that this node knows.
-func (s *node) tellPages(st *state, gone []pagetable.NodeID) {
+func (s *node) tellPages(st *state) {
 	w := s.getWork()
 	defer s.putWork(w)
 	for _, r := range st.regions {
 		for _, pg := range r.pages.All() {
-			w.newEpoch(r, pg, st.view, gone)
+			w.newEpoch(r, pg, st.view)
 		}
 	}
 }
