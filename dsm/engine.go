@@ -89,15 +89,22 @@ func (w *work) fault(r *region, index uint64, wt *waiter) {
 	pg.traffic.fault(before, wt.want)
 }
 
-// message brings a message of another node to its page. body holds the page's bytes if there are any.
-func (w *work) message(r *region, m coherence.Message, body []byte) {
+// message brings a message of another node to its page, or returns false if the page has yet to be told
+// of the view that the sender has. body holds the page's bytes if there are any.
+func (w *work) message(r *region, m coherence.Message, body []byte) bool {
 	pg := r.lockLive(m.Page.Index())
 	defer pg.mu.Unlock()
-	if pg.closed {
-		return
+	switch {
+	case pg.closed:
+	case m.Epoch > pg.proto.Epoch():
+		return false
+	case w.s.leaving.Load() && (m.Kind == coherence.Request || m.Kind == coherence.Surrender):
+		// Seen with the page locked: what came before is seen by vacate.
+	default:
+		pg.proto.Step(m, &w.rd)
+		w.perform(r, pg, m, body)
 	}
-	pg.proto.Step(m, &w.rd)
-	w.perform(r, pg, m, body)
+	return true
 }
 
 // unpin ends a pin. The caller holds pg.mu.

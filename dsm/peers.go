@@ -194,11 +194,10 @@ func (s *node) protocol(p *peer, header, body []byte) (done bool, err error) {
 	if err := r.admits(m, body); err != nil {
 		return false, err
 	}
-	if s.leaving.Load() && (m.Kind == coherence.Request || m.Kind == coherence.Surrender) {
-		return true, nil
+	if !st.view.Has(p.node) && m.Epoch < st.view.Epoch {
+		return true, nil // it joined and was lost in views that this node has missed
 	}
-	p.work.message(r, m, body)
-	return true, nil
+	return p.work.message(r, m, body), nil
 }
 
 // admits checks what of a message only the region can tell.
