@@ -192,6 +192,10 @@ func (s *node) sendAnswer(to pagetable.NodeID, id uint64, answer []byte, err err
 	if err != nil {
 		code, answer = errorCode(err)+1, []byte(err.Error())
 	}
+	if len(answer) > transport.MaxBody {
+		err := fmt.Errorf("the answer of %d bytes does not fit a packet", len(answer))
+		code, answer = errorCode(err)+1, []byte(err.Error())
+	}
 	out := transport.NewOutbox(s.ep)
 	_ = out.Send(to, callHeader(classAnswer, id, code), answer) // a lost peer needs no answer
 	out.Flush()

@@ -14,13 +14,6 @@ import (
 	"pagemesh/transport"
 )
 
-// PageQuery selects pages.
-type PageQuery struct {
-	Region string `json:"region"` // only pages of this region; "" for all
-	Page   int64  `json:"page"`   // only this page of the region; negative for all
-	Top    int    `json:"top"`    // at most that many, the busiest; 0 for all that have traffic
-}
-
 // stats returns the totals of this node since it was opened or the last reset.
 func (s *node) stats() NodeStats {
 	st := NodeStats{Node: s.self, Rank: s.cfg.Rank}
@@ -59,22 +52,6 @@ func (s *node) locks(ctx context.Context) ([]LockStatus, error) {
 	list, err := askAll(ctx, s, callLocks, nil, func(one, all []LockStatus) []LockStatus { return append(all, one...) })
 	slices.SortFunc(list, func(a, b LockStatus) int { return cmp.Or(cmp.Compare(a.Name, b.Name), cmp.Compare(a.Kind, b.Kind)) })
 	return list, err
-}
-
-// busyPages sums up what all members have counted on the pages that q selects.
-func (s *node) busyPages(ctx context.Context, q PageQuery) ([]PageStats, error) {
-	question, err := marshal(q)
-	if err != nil {
-		return nil, err
-	}
-	merge := mergedPages{}
-	if _, err := askAll(ctx, s, callPages, question, func(one []PageStats, _ []struct{}) []struct{} {
-		merge.add(one)
-		return nil
-	}); err != nil {
-		return nil, err
-	}
-	return merge.busiest(q.Top), nil
 }
 
 func (s *node) resetAll(ctx context.Context) error {
@@ -134,117 +111,30 @@ func (s *node) status(ctx context.Context) (Status, error) {
 func askAll[A, R any](ctx context.Context, s *node, kind callKind, question []byte, fold func(A, []R) []R) ([]R, error) {
 	all := []R{}
 	for _, n := range s.view().Nodes() {
-		b, err := s.call(ctx, n, kind, question)
+		one, err := askMember[A](ctx, s, n, kind, question)
 		if errors.Is(err, ErrNodeLost) && s.refusal() == nil {
 			continue // it went down meanwhile: the others still have something to say
 		}
 		if err != nil {
 			return nil, err
 		}
-		var one A
-		if err := json.Unmarshal(b, &one); err != nil {
-			return nil, fmt.Errorf("answer of %v: %w", n, err)
-		}
 		all = fold(one, all)
 	}
 	return all, nil
 }
 
+func askMember[A any](ctx context.Context, s *node, n pagetable.NodeID, kind callKind, question []byte) (answer A, err error) {
+	b, err := s.call(ctx, n, kind, question)
+	if err != nil {
+		return answer, err
+	}
+	if err := json.Unmarshal(b, &answer); err != nil {
+		return answer, fmt.Errorf("answer of %v: %w", n, err)
+	}
+	return answer, nil
+}
+
 func marshal(v any) ([]byte, error) { return json.Marshal(v) }
-
-func (s *node) answerPages(question []byte) ([]byte, error) {
-	var q PageQuery
-	if err := json.Unmarshal(question, &q); err != nil {
-		return nil, fmt.Errorf("page query: %w", err)
-	}
-	list := []PageStats{}
-	for _, r := range s.cur.Load().regions {
-		if q.Region == "" || q.Region == r.name() {
-			list = r.appendPages(list, q)
-		}
-	}
-	return marshal(list)
-}
-
-// appendPages appends what this node has counted on the region's pages.
-func (r *region) appendPages(list []PageStats, q PageQuery) []PageStats {
-	for index, pg := range r.pages.All() {
-		if q.Page >= 0 && uint64(q.Page) != index {
-			continue
-		}
-		pg.mu.Lock()
-		if pg.live && !pg.closed {
-			if !pg.written() {
-				pg.traffic.look(r.frame(index))
-			}
-			if st, busy := r.pageStats(index, pg); busy || q.Page >= 0 {
-				list = append(list, st)
-			}
-		}
-		pg.mu.Unlock()
-	}
-	return list
-}
-
-// pageStats describes one page; busy reports whether it had any traffic. The caller holds pg.mu.
-func (r *region) pageStats(index uint64, pg *page) (st PageStats, busy bool) {
-	t := &pg.traffic
-	st = PageStats{
-		Region: r.name(), Page: index, Offset: index << r.shift, Size: r.pageSize(), Home: pg.proto.Home(),
-		Counts: t.Counts, Nodes: []pagetable.NodeID{}, Writers: []Writer{}, Sites: t.siteStats(r.s.self),
-	}
-	if t.ReadFaults+t.WriteFaults+t.Upgrades > 0 {
-		st.Nodes = append(st.Nodes, r.s.self)
-	}
-	if words := t.written.Words(); words > 0 {
-		wr := Writer{Node: r.s.self, Words: words}
-		for _, sp := range t.written.Spans() {
-			wr.Spans = append(wr.Spans, Span(sp))
-		}
-		st.Writers = append(st.Writers, wr)
-	}
-	return st, t.Counts != Counts{}
-}
-
-// mergedPages sums up what the members say of the same page.
-type mergedPages map[pageKey]*PageStats
-
-type pageKey struct {
-	region string
-	page   uint64
-}
-
-func (m mergedPages) add(list []PageStats) {
-	for _, p := range list {
-		k := pageKey{p.Region, p.Page}
-		sum := m[k]
-		if sum == nil {
-			m[k] = &p
-			continue
-		}
-		sum.Counts.add(p.Counts)
-		sum.Nodes = append(sum.Nodes, p.Nodes...)
-		sum.Writers = append(sum.Writers, p.Writers...)
-		sum.Sites = append(sum.Sites, p.Sites...)
-		slices.SortFunc(sum.Sites, compareSites)
-	}
-}
-
-func (m mergedPages) busiest(top int) []PageStats {
-	list := []PageStats{}
-	for _, p := range m {
-		p.Note = note(p)
-		list = append(list, *p)
-	}
-	slices.SortFunc(list, func(a, b PageStats) int {
-		return cmp.Or(cmp.Compare(b.StallNanos, a.StallNanos), cmp.Compare(b.BytesIn, a.BytesIn),
-			cmp.Compare(a.Region, b.Region), cmp.Compare(a.Page, b.Page))
-	})
-	if top > 0 && len(list) > top {
-		list = list[:top]
-	}
-	return list
-}
 
 // serveControl answers requests from outside the membership: a node that joins, or an Inspector.
 func (s *node) serveControl(conn net.Conn) {

@@ -46,7 +46,7 @@ type Span struct {
 type Writer struct {
 	Node  pagetable.NodeID `json:"node"`
 	Words int              `json:"words"` // distinct 8-byte words that it changed
-	Spans []Span           `json:"spans"` // where they lie, ascending
+	Spans []Span           `json:"spans"` // where they lie, ascending; of very many only the first
 }
 
 // SiteStats is a line of an attached program at which one of its threads was seen waiting for a page.
