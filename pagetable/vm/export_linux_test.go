@@ -2,5 +2,8 @@
 
 package vm
 
-// ExplainFeatures gives the tests what a kernel would have to lack.
-var ExplainFeatures = explainFeatures
+// What a kernel would have to lack or refuse, for the tests to give.
+var (
+	ExplainFeatures  = explainFeatures
+	ExplainHandshake = explainHandshake
+)

@@ -308,10 +308,8 @@ func TestProgramCounterOfAWaitingThread(t *testing.T) {
 	v := st.start("read 0 1 1")
 	f := st.fault()
 	pc, _, ok, err := vm.ProgramCounter(st.pid(), f.Thread)
-	if err == nil && !ok {
-		for !ok && err == nil {
-			pc, _, ok, err = vm.ProgramCounter(st.pid(), f.Thread)
-		}
+	for !ok && err == nil {
+		pc, _, ok, err = vm.ProgramCounter(st.pid(), f.Thread)
 	}
 	if err != nil {
 		t.Fatal(err)
@@ -370,6 +368,26 @@ func mappingFlags(t *testing.T, pid int, at pagetable.Addr) string {
 	_, rest, _ = strings.Cut(rest, "VmFlags:")
 	flags, _, _ := strings.Cut(rest, "\n")
 	return flags
+}
+
+func TestTerabyteIsMappedAndTouchedHereAndThere(t *testing.T) {
+	const size = 1 << 40
+	page := os.Getpagesize()
+	at := region(size)
+	s := share(t, at)
+	p := startProgram(t, s, at)
+	for _, off := range []uint64{0, size / 2, size - 8} {
+		v := p.start("store %d %d", off, off+1)
+		p.wantFault(vm.Fault{Addr: at.Start + pagetable.Addr(off), Want: write})
+		first := off &^ uint64(page-1)
+		if err := s.Protect(first, page, none, write); err != nil {
+			t.Fatal(err)
+		}
+		v.want(0)
+		if got := vm.LoadUint64(s.Bytes(off, 8), 0); got != off+1 {
+			t.Errorf("word at %d = %d", off, got)
+		}
+	}
 }
 
 func TestMapUnmapMapAgain(t *testing.T) {

@@ -143,13 +143,18 @@ func (pg *pager) harass(seed uint64, thefts int64, work ...func() error) []int {
 	finished := make(chan struct{})
 	go func() { wg.Wait(); close(finished) }()
 	random := rand.New(rand.NewPCG(seed, 0))
-	for late := time.After(patience); ; {
+	watch := time.NewTicker(patience)
+	defer watch.Stop()
+	for before := int64(-1); ; {
 		select {
 		case <-finished:
 			pg.t.Logf("%d faults, %d thefts, %v rounds", pg.faults.Load(), pg.thefts.Load(), done)
 			return done
-		case <-late:
-			pg.t.Fatal("the programs don't come to an end")
+		case <-watch.C:
+			if pg.faults.Load() == before {
+				pg.t.Fatal("the programs don't fault and don't come to an end")
+			}
+			before = pg.faults.Load()
 		default:
 			pg.lower(random.IntN(len(pg.pages)), pagetable.Access(random.IntN(2))) // none or read
 		}

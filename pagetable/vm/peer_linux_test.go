@@ -79,3 +79,9 @@ func TestPeerOf(t *testing.T) {
 		t.Errorf("PeerOf = %+v, %v, want %+v", peer, err, want)
 	}
 }
+
+func TestAllowTracer(t *testing.T) {
+	if err := vm.AllowTracer(os.Getppid()); err != nil {
+		t.Error(err)
+	}
+}

@@ -114,22 +114,25 @@ func explainUserfaultfd(err error) error {
 
 // explainHandshake names what the kernel lacks, for which it has to be asked once more.
 func explainHandshake(err error) error {
-	if !errors.Is(err, unix.EINVAL) {
-		return fmt.Errorf("%w: userfaultfd handshake: %w", ErrNotSupported, err)
+	if available, askErr := availableFeatures(); askErr == nil {
+		if missing := explainFeatures(available); missing != nil {
+			return missing
+		}
 	}
-	fd, err := userfaultfd(unix.O_CLOEXEC | uffdUserModeOnly)
-	if err != nil {
-		return explainUserfaultfd(err)
-	}
-	defer unix.Close(fd)
-	available, err := handshake(fd, 0)
-	if err != nil {
-		return fmt.Errorf("%w: userfaultfd handshake: %w", ErrNotSupported, err)
-	}
-	return explainFeatures(available)
+	return fmt.Errorf("%w: userfaultfd handshake: %w", ErrNotSupported, err)
 }
 
-// explainFeatures names the required features that are not available.
+// availableFeatures asks the kernel what it has. The descriptor can't be used for anything else.
+func availableFeatures() (uint64, error) {
+	fd, err := userfaultfd(unix.O_CLOEXEC | uffdUserModeOnly)
+	if err != nil {
+		return 0, err
+	}
+	defer unix.Close(fd)
+	return handshake(fd, 0)
+}
+
+// explainFeatures names the required features that are not available; nil if all are.
 func explainFeatures(available uint64) error {
 	var names []string
 	since := ""
@@ -137,6 +140,9 @@ func explainFeatures(available uint64) error {
 		if available&f.bit == 0 {
 			names, since = append(names, f.name), f.since
 		}
+	}
+	if names == nil {
+		return nil
 	}
 	return fmt.Errorf("%w: userfaultfd lacks %s, which needs Linux %s (and 6.6 for everything)%s: "+
 		"use a later kernel, or embedded access", ErrNotSupported, strings.Join(names, ", "), since, thisKernel())

@@ -65,6 +65,10 @@ func TestMissingFeaturesAreNamed(t *testing.T) {
 	wantError(t, err, "userfaultfd lacks WP_UNPOPULATED, POISON, which needs Linux 6.6")
 	wantError(t, vm.ExplainFeatures(upTo519|1<<14), "lacks WP_UNPOPULATED, which needs Linux 6.4")
 	wantOneLine(t, err)
+	if err := vm.ExplainFeatures(1<<15 - 1); err != nil {
+		t.Errorf("with all features: %v", err)
+	}
+	wantError(t, vm.ExplainHandshake(unix.EINVAL), "userfaultfd handshake: invalid argument") // nothing is missing here
 }
 
 func TestMemoryThatCannotBeShared(t *testing.T) {

@@ -15,7 +15,7 @@ import (
 // times returns n, or many more in the long form.
 func times(n int64) int64 {
 	if os.Getenv("PAGEMESH_LONG") != "" {
-		return 50 * n
+		return 20 * n
 	}
 	return n
 }

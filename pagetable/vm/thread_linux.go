@@ -12,8 +12,8 @@ import (
 )
 
 // ProgramCounter returns the address of the instruction at which a thread of another process waits, and
-// its stack pointer. ok is false while the thread runs: it may be on its way to sleep, so that a second call can succeed.
-// The kernel shows it to the same user's processes, unless AllowTracer is needed.
+// its stack pointer. ok is false while the thread runs: it may be on its way to sleep, so that a second
+// call can succeed. The kernel shows it to the same user's processes, unless AllowTracer is needed.
 func ProgramCounter(pid, thread int) (pc, sp uint64, ok bool, err error) {
 	fd, err := unix.Open(fmt.Sprintf("/proc/%d/task/%d/syscall", pid, thread), unix.O_RDONLY|unix.O_CLOEXEC, 0)
 	if err != nil {
