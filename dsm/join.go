@@ -80,7 +80,7 @@ func (s *node) join(ctx context.Context) error {
 				return nil
 			}
 			errs = append(errs, err)
-			if errors.Is(err, transport.ErrRefused) || errors.Is(err, errTurnedAway) {
+			if errors.Is(err, transport.ErrRefused) || errors.Is(err, errTurnedAway) || errors.Is(err, errBrokenOff) {
 				return err
 			}
 		}
@@ -92,8 +92,12 @@ func (s *node) join(ctx context.Context) error {
 	}
 }
 
-// errTurnedAway says that the space does not want this node; trying again can't help.
-var errTurnedAway = errors.New("turned away")
+var (
+	// errTurnedAway says that the space does not want this node; trying again can't help.
+	errTurnedAway = errors.New("turned away")
+	// errBrokenOff says that this node was given an id and has not become a member; another may.
+	errBrokenOff = errors.New("broken off")
+)
 
 func (s *node) joinThrough(ctx context.Context, addr string) error {
 	for range maxRedirects {
@@ -129,7 +133,10 @@ func (s *node) askToJoin(ctx context.Context, addr string) (instead string, err 
 	case controlRefused:
 		return "", fmt.Errorf("%s: %w: %s", addr, errTurnedAway, payload)
 	case controlWelcome:
-		return "", s.welcomed(ctx, conn, payload)
+		if err := s.welcomed(ctx, conn, payload); err != nil {
+			return "", fmt.Errorf("%s: %w: %w", addr, errBrokenOff, err)
+		}
+		return "", nil
 	}
 	return "", fmt.Errorf("%s: unexpected answer %q", addr, kind)
 }
@@ -154,7 +161,7 @@ func (s *node) welcomed(ctx context.Context, conn net.Conn, payload []byte) erro
 	}
 	kind, payload, err := readControl(conn)
 	if err != nil || kind != controlJoined {
-		return fmt.Errorf("the coordinator broke off the join: %s (%v)", payload, err)
+		return fmt.Errorf("the coordinator went away: %s (%v)", payload, err)
 	}
 	v, err = coherence.DecodeView(payload)
 	if err != nil {

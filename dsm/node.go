@@ -66,16 +66,23 @@ type state struct {
 
 func (s *node) view() coherence.View { return s.cur.Load().view }
 
-// startNode makes this process a member as cfg, complete with its defaults, says.
+// startNode makes this process a member as cfg, complete with its defaults, says. A join that breaks off
+// after the node was given an id, such as when the coordinator leaves meanwhile, is tried again by a node
+// without a past: members may be connected to this one, or even have its view.
 func startNode(ctx context.Context, cfg Config) (*node, error) {
 	ctx, cancel := context.WithTimeout(ctx, cfg.JoinTimeout)
 	defer cancel()
-	s := newNode(cfg)
-	if err := s.start(ctx); err != nil {
+	for {
+		s := newNode(cfg)
+		err := s.start(ctx)
+		if err == nil {
+			return s, nil
+		}
 		s.shutdown(err)
-		return nil, err
+		if !errors.Is(err, errBrokenOff) || ctx.Err() != nil {
+			return nil, err
+		}
 	}
-	return s, nil
 }
 
 func newNode(cfg Config) *node {

@@ -34,7 +34,7 @@ func (s *node) suspect(p *peer, cause error) {
 	defer cancel()
 	for {
 		st := s.cur.Load()
-		if !st.view.Has(p.node) || !st.view.Has(s.self) {
+		if st == nil || !st.view.Has(p.node) || !st.view.Has(s.self) {
 			return
 		}
 		if s.tryRemove(ctx, st.view, p.node) == nil {
@@ -167,7 +167,9 @@ func (s *node) silent(n pagetable.NodeID, back <-chan struct{}) {
 	case <-back:
 	case <-s.done:
 	case <-time.After(suspicionGrace):
-		s.log.Warn("node is silent, its connection is cut", "node", n)
-		s.ep.Disconnect(n)
+		if s.view().Has(n) { // a node that has left is silent, too
+			s.log.Warn("node is silent, its connection is cut", "node", n)
+			s.ep.Disconnect(n)
+		}
 	}
 }
