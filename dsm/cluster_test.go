@@ -91,11 +91,14 @@ func each(nodes []*dsm.Space, fn func(i int, s *dsm.Space)) {
 func inMemory(t *testing.T, n int, cfg dsm.Config, test func(t *testing.T, nodes []*dsm.Space)) {
 	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
-		t.Cleanup(func() { time.Sleep(time.Second) }) // a probe of memberlist ends with its timeout only
+		t.Cleanup(awaitProbes)
 		net := transport.NewMemoryNetwork(1, transport.Faults{})
 		test(t, openNodes(t, n, dsm.OnMemory(net, cfg)))
 	})
 }
+
+// awaitProbes lets the last probes of memberlist end: they do so with their timeout only.
+func awaitProbes() { time.Sleep(2 * time.Second) }
 
 func wantError(t testing.TB, what string, err, want error) {
 	t.Helper()
