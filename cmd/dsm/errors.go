@@ -36,6 +36,8 @@ var remedies = []struct {
 	{errUnreachable, "name a node that runs with --node"},
 	{syscall.EADDRNOTAVAIL, "give an address of this machine with --listen"},
 	{exec.ErrNotFound, "give the path of the program (./NAME for one in this directory)"},
+	{syscall.EISDIR, "give the path of a program"},
+	{syscall.ENOEXEC, "give a program that is built for this machine"},
 }
 
 // describe returns the exit status of an error and the line that reports it, "" if none is needed.
@@ -43,13 +45,13 @@ func describe(err error) (status int, line string) {
 	if err == nil {
 		return 0, ""
 	}
+	line = strings.ReplaceAll(err.Error(), "\n", "; ")
 	if exit, ok := errors.AsType[*launch.ExitError](err); ok {
 		if exit.Passed {
 			return exit.Status, "" // whoever sent the signal knows
 		}
-		return exit.Status, err.Error()
+		return exit.Status, line
 	}
-	line = strings.ReplaceAll(err.Error(), "\n", "; ")
 	if _, ok := errors.AsType[*usageError](err); ok {
 		return statusUsage, line
 	}
