@@ -10,36 +10,47 @@ import (
 	"pagemesh/dsm"
 )
 
-// runAll runs specs on a space of that many nodes, all in this process, and returns what rank 0 emits.
-func runAll(t *testing.T, ranks int, specs ...Spec) []Result {
+// openSpaces opens a space of that many nodes, all in this process.
+func openSpaces(t *testing.T, ranks int) (context.Context, []*dsm.Space) {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
-	defer cancel()
-	founder, err := dsm.Open(ctx, dsm.Config{Cluster: t.Name()})
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer founder.Close()
-	spaces := []*dsm.Space{founder}
-	for rank := 1; rank < ranks; rank++ {
-		s, err := dsm.Open(ctx, dsm.Config{Cluster: t.Name(), Seeds: []string{founder.Addr()}, Rank: rank})
+	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Minute)
+	t.Cleanup(cancel)
+	var spaces []*dsm.Space
+	var seeds []string
+	for rank := range ranks {
+		s, err := dsm.Open(ctx, dsm.Config{Cluster: t.Name(), Seeds: seeds, Rank: rank})
 		if err != nil {
 			t.Fatal(err)
 		}
-		defer s.Close()
+		t.Cleanup(func() { s.Close() })
 		spaces = append(spaces, s)
+		seeds = []string{spaces[0].Addr()}
 	}
-	var results []Result
+	return ctx, spaces
+}
+
+// eachRank calls f for all spaces at once.
+func eachRank(spaces []*dsm.Space, f func(s *dsm.Space)) {
 	var wg sync.WaitGroup
 	for _, s := range spaces {
-		wg.Go(func() {
-			if err := Run(ctx, s, ranks, specs, func(r Result) { results = append(results, r) }); err != nil {
-				t.Error(err)
-				cancel()
-			}
-		})
+		wg.Go(func() { f(s) })
 	}
 	wg.Wait()
+}
+
+// runAll runs specs on a space of that many nodes, all in this process, and returns what rank 0 emits.
+func runAll(t *testing.T, ranks int, specs ...Spec) []Result {
+	t.Helper()
+	ctx, spaces := openSpaces(t, ranks)
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	var results []Result
+	eachRank(spaces, func(s *dsm.Space) {
+		if err := Run(ctx, s, ranks, specs, func(r Result) { results = append(results, r) }); err != nil {
+			t.Error(err)
+			cancel()
+		}
+	})
 	return results
 }
 

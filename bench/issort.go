@@ -132,9 +132,26 @@ func sum(sizes []int32) int {
 	return total
 }
 
-// finish puts all keys in order by their ranks and returns how many of this rank's share are smaller
-// than the one before.
-func (s *sorter) finish() (misplaced int) {
+// verify puts all keys in order by their ranks, and checks that and how many official ranks were met:
+// by this rank, right of them. Rank 0 knows all keys.
+func (s *sorter) verify(right int, keys []int32) {
+	s.finish()
+	passed := int(NewSum(s.ctx, s.rank, "right").Of(s.ctx, float64(right)))
+	if s.rank.Rank != 0 {
+		return
+	}
+	order := s.order.Read(0, s.class.keys)
+	defer order.Done()
+	if slices.IsSorted(order.Data) {
+		passed++
+	}
+	s.rank.Verify(passed == isChecks, "%d of %d official checks passed", passed, isChecks)
+	slices.Sort(keys)
+	s.rank.Verify(slices.Equal(order.Data, keys), "the keys in order are not those that were made")
+}
+
+// finish writes this rank's portion of the keys in their order.
+func (s *sorter) finish() {
 	p := s.gather()
 	ordered := make([]int32, p.size)
 	for _, run := range p.runs {
@@ -148,13 +165,4 @@ func (s *sorter) finish() (misplaced int) {
 	order := s.order.Write(int(p.base), int(p.base)+p.size)
 	copy(order.Data, ordered)
 	order.Done()
-	check(s.rank.Barrier(s.ctx))
-	w := s.order.Read(max(s.lo-1, 0), s.hi)
-	defer w.Done()
-	for i := 1; i < len(w.Data); i++ {
-		if w.Data[i-1] > w.Data[i] {
-			misplaced++
-		}
-	}
-	return misplaced
 }

@@ -1,25 +1,60 @@
 package bench
 
 import (
+	"bytes"
+	"context"
 	"fmt"
+	"math/rand/v2"
+	"os"
+	"path/filepath"
+	"strconv"
 	"testing"
+
+	"pagemesh/dsm"
 )
 
-// small are runs of all kernels that take a moment.
-var small = []Spec{
-	{Workload: "ep", Class: "S"},
-	{Workload: "is", Class: "S"},
-	{Workload: "cg", Class: "S"},
-	{Workload: "sor", Size: 96},
-	{Workload: "matmul", Size: 100},
+// small returns runs of all kernels that take a moment.
+func small(t *testing.T) []Spec {
+	return []Spec{
+		{Workload: "ep", Class: "S"},
+		{Workload: "is", Class: "S"},
+		{Workload: "cg", Class: "S"},
+		{Workload: "sor", Size: 96},
+		{Workload: "matmul", Size: 100},
+		{Workload: "wordcount", Input: writeText(t)},
+	}
+}
+
+// writeText makes a directory of files with more words than one stripe holds, among them long ones, and
+// one file that is no text.
+func writeText(t *testing.T) string {
+	t.Helper()
+	dir := t.TempDir()
+	rng := rand.New(rand.NewPCG(1, 2))
+	for file := range 20 {
+		var text bytes.Buffer
+		for range 2000 {
+			word := strconv.FormatUint(rng.Uint64N(2*stripeWords)+1000, 36)
+			fmt.Fprintf(&text, "x%s%c", word, " \n.+"[rng.IntN(4)])
+		}
+		text.Write(bytes.Repeat([]byte("long"), 100))
+		if file == 7 {
+			text.WriteByte(0)
+		}
+		if err := os.WriteFile(filepath.Join(dir, strconv.Itoa(file)), text.Bytes(), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return dir
 }
 
 func TestKernelsAreRight(t *testing.T) {
+	specs := small(t)
 	for ranks := 1; ranks <= 3; ranks++ {
 		t.Run(fmt.Sprintf("ranks=%d", ranks), func(t *testing.T) {
-			results := runAll(t, ranks, small...)
-			if len(results) != len(small) {
-				t.Errorf("%d results of %d runs", len(results), len(small))
+			results := runAll(t, ranks, specs...)
+			if len(results) != len(specs) {
+				t.Errorf("%d results of %d runs", len(results), len(specs))
 			}
 			for _, r := range results {
 				t.Logf("%-10s %6.3f s, sequential %6.3f s, %d read faults, %d write faults: %s",
@@ -32,5 +67,71 @@ func TestKernelsAreRight(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+// TestDamageIsFound: one wrong bit in what the ranks have made, and the result is not verified.
+func TestDamageIsFound(t *testing.T) {
+	for _, c := range []struct {
+		spec   Spec
+		region string
+		word   int64 // offset of the damaged word
+	}{
+		{Spec{Workload: "ep", Class: "S"}, "parts", 16},
+		{Spec{Workload: "is", Class: "S"}, "sorted", 4096},
+		{Spec{Workload: "sor", Size: 32}, "grid", 8 * 500},
+		{Spec{Workload: "matmul", Size: 20}, "c", 8 * 100},
+		{Spec{Workload: "wordcount", Input: writeText(t)}, "stripes", 16 * 300},
+		{Spec{Workload: "pingpong", Size: 10}, "ball", 0},
+	} {
+		t.Run(c.spec.Workload, func(t *testing.T) {
+			const ranks = 2
+			ctx, spaces := openSpaces(t, ranks)
+			var result Result
+			eachRank(spaces, func(s *dsm.Space) {
+				r := newRank(s, 0, ranks, c.spec)
+				if r.Rank == 0 {
+					r.spoil = func() { damage(ctx, t, s, r.name+"/"+c.region, c.word) }
+				}
+				if err := r.run(ctx); err != nil {
+					t.Error(err)
+				}
+				if r.Rank == 0 {
+					result = r.Result
+				}
+			})
+			if result.Verified {
+				t.Errorf("verified: %s", result.Detail)
+			}
+		})
+	}
+}
+
+func damage(ctx context.Context, t *testing.T, s *dsm.Space, region string, word int64) {
+	r, err := s.Region(ctx, region, dsm.RegionOptions{})
+	if err != nil {
+		t.Error(err)
+		return
+	}
+	v, err := r.Load(ctx, word)
+	if err != nil {
+		t.Error(err)
+	}
+	if err := r.Store(ctx, word, v^1); err != nil {
+		t.Error(err)
+	}
+}
+
+// TestOfficialValueDecides: a result that is close, but not close enough to the official one.
+func TestOfficialValueDecides(t *testing.T) {
+	class := eigens["S"]
+	defer func() { eigens["S"] = class }()
+	wrong := class
+	wrong.zeta += 2 * cgError
+	eigens["S"] = wrong
+	for _, r := range runAll(t, 2, Spec{Workload: "cg", Class: "S"}) {
+		if r.Verified {
+			t.Errorf("verified: %s", r.Detail)
+		}
 	}
 }
