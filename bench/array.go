@@ -52,6 +52,11 @@ func newArray[T any](ctx context.Context, r *Rank, name string, n int, l layout)
 	return a
 }
 
+// NewCounter returns the shared word of that name, in a page of its own.
+func NewCounter(ctx context.Context, r *Rank, name string) *dsm.Region {
+	return newArray[uint64](ctx, r, name, 1, layout{kind: pagetable.Hashed}).Region()
+}
+
 // Len returns the number of elements.
 func (a *Array[T]) Len() int { return a.n }
 

@@ -58,7 +58,7 @@ func newTable(ctx context.Context, r *Rank, size int64) *table {
 	return &table{
 		ctx: ctx, rank: r, bases: bases,
 		stripes: NewArray[stripe](ctx, r, "stripes", bases+int(size/stripeLeast), pagetable.Hashed),
-		used:    NewArray[uint64](ctx, r, "used", 1, pagetable.Hashed).Region(),
+		used:    NewCounter(ctx, r, "used"),
 	}
 }
 

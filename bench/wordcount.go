@@ -4,7 +4,6 @@ import (
 	"context"
 
 	"pagemesh/dsm"
-	"pagemesh/pagetable"
 )
 
 func init() {
@@ -38,7 +37,7 @@ func wordcount(ctx context.Context, r *Rank) error {
 	reference := map[string]*tally{}
 	r.Sequential(func() { check(text.count(reference, 0, len(text.files))) })
 	table := newTable(ctx, r, text.bytes)
-	next := NewArray[uint64](ctx, r, "next", 1, pagetable.Hashed).Region()
+	next := NewCounter(ctx, r, "next")
 	err = r.Timed(ctx, func() error { return countShared(ctx, text, next, table) })
 	if err != nil || r.Rank != 0 {
 		return err
