@@ -48,6 +48,13 @@ type answeredQuestion struct {
 	err        error
 }
 
+// CanMap returns nil if programs can be attached to nodes on this system, and otherwise what is missing and
+// what to do about it.
+func CanMap() error {
+	_, err := vm.Probe(vm.Options{})
+	return err
+}
+
 // attach connects this program to the node that serves at cfg.Attach.
 func attach(ctx context.Context, cfg Config) (*attachment, error) {
 	ctx, cancel := context.WithTimeout(ctx, cfg.JoinTimeout)

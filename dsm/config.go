@@ -122,6 +122,7 @@ func (c Config) Environ() []string {
 		EnvMembers + "=" + strconv.Itoa(c.Members),
 		EnvRank + "=" + strconv.Itoa(c.Rank),
 		EnvJoin + "=" + join,
+		EnvAttach + "=" + c.Attach,
 	}
 }
 

@@ -49,8 +49,7 @@ func (f *benchFlags) register(cmd *cobra.Command) {
 	flags.StringVar(&f.like.Input, "input", "", "`directory` that workloads read (default: the Go toolchain's source)")
 	flags.IntVar(&f.like.PageSize, "page-size", 0, "page size in `bytes` (default: the workload's own)")
 	flags.IntVar(&f.count, "count", 1, "run everything `N` times")
-	f.access = output.Choose("embedded")
-	flags.Var(f.access, "access", "how workloads reach memory")
+	f.access = accessFlag(cmd)
 	f.consistency = output.Choose("sequential")
 	flags.Var(f.consistency, "consistency", "consistency of their memory")
 	_ = cmd.MarkFlagDirname("input") // the flag exists
@@ -164,6 +163,10 @@ func (f *benchRunFlags) launch(cmd *cobra.Command, names []string, specs []bench
 	if err != nil {
 		return nil, fmt.Errorf("find this program's own file: %w", err)
 	}
+	maps, err := mapped(cmd, f.access)
+	if err != nil {
+		return nil, err
+	}
 	nodes, err := localNodes(f.nodes, dsm.Config{JoinTimeout: time.Minute})
 	if err != nil {
 		return nil, err
@@ -175,6 +178,7 @@ func (f *benchRunFlags) launch(cmd *cobra.Command, names []string, specs []bench
 	shown := newProgress(cmd.ErrOrStderr())
 	defer shown.stop()
 	j := job{
+		mapped:  maps,
 		nodes:   nodes,
 		command: append([]string{self, "bench", workerName}, f.arguments(names)...),
 		name:    "dsm bench run",

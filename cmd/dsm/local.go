@@ -49,7 +49,8 @@ type job struct {
 	name           string        // of the job, for people
 	linger         time.Duration // as the next ones: see launch.Spec
 	files          func(rank int) []*os.File
-	started        func()
+	mapped         bool   // programs map their memory
+	started        func() // set by mapMemory
 	stdin          *os.File
 	stdout, stderr io.Writer
 }
@@ -63,6 +64,11 @@ func (j *job) run(ctx context.Context, cmd *cobra.Command) error {
 	signals := make(chan os.Signal, 2)
 	signal.Notify(signals, os.Interrupt, syscall.SIGTERM, syscall.SIGHUP, syscall.SIGQUIT)
 	defer signal.Stop(signals)
+	if j.mapped {
+		if err := j.mapMemory(self); err != nil {
+			return err
+		}
+	}
 	first := j.nodes[0]
 	defer announce(cmd, first, first.Listen, j.name)()
 	return launch.Run(ctx, launch.Spec{
@@ -70,6 +76,7 @@ func (j *job) run(ctx context.Context, cmd *cobra.Command) error {
 		Command: j.command,
 		Env:     func(rank int) []string { return append(os.Environ(), j.nodes[rank].Environ()...) },
 		Files:   j.files,
+		Started: j.started,
 		Stdin:   j.stdin,
 		Stdout:  j.stdout,
 		Stderr:  j.stderr,

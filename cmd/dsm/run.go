@@ -7,10 +7,13 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"pagemesh/cmd/dsm/internal/output"
 	"pagemesh/dsm"
 )
 
-const runLong = `Run N copies of a program on this machine, each with a node of one space in it.
+const runLong = `Run N copies of a program on this machine, each with a node of one space: in a process of
+its own, so that the program uses shared memory by ordinary loads and stores, or, with
+--access embedded, in the program.
 
 PROG is any program that calls dsm.Open with the Config of dsm.ConfigFromEnv: the
 copies' environment says how to find each other, which copy is which (` + dsm.EnvRank + `,
@@ -31,6 +34,7 @@ const lossReport = 2 * time.Second
 type runFlags struct {
 	space   spaceFlags
 	nodes   int
+	access  *output.Choice
 	timeout time.Duration
 }
 
@@ -54,6 +58,7 @@ func newRun() *cobra.Command {
 	flags := cmd.Flags()
 	flags.SetInterspersed(false) // what follows PROG is for PROG
 	nodesFlag(cmd, &f.nodes)
+	f.access = accessFlag(cmd)
 	flags.DurationVar(&f.timeout, "join-timeout", time.Minute, "how long the first copy waits for the last")
 	return cmd
 }
@@ -88,8 +93,12 @@ func (f *runFlags) run(cmd *cobra.Command, command []string) error {
 	if err != nil {
 		return err
 	}
+	maps, err := mapped(cmd, f.access)
+	if err != nil {
+		return err
+	}
 	j := job{
-		nodes: nodes, command: command, name: strings.Join(command, " "), linger: lossReport,
+		mapped: maps, nodes: nodes, command: command, name: strings.Join(command, " "), linger: lossReport,
 		stdin: os.Stdin, stdout: cmd.OutOrStdout(), stderr: cmd.ErrOrStderr(),
 	}
 	return j.run(cmd.Context(), cmd)

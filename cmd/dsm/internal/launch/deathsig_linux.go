@@ -7,3 +7,6 @@ import "syscall"
 func copyAttributes() *syscall.SysProcAttr {
 	return &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL}
 }
+
+// childAttributes returns the attributes of a copy's child: in the same group, and killed likewise.
+func childAttributes() *syscall.SysProcAttr { return &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL} }

@@ -21,6 +21,8 @@ type Spec struct {
 	Env func(rank int) []string
 	// Files returns open files that a copy inherits as descriptors 3 and up. Default: none.
 	Files func(rank int) []*os.File
+	// Started is called when all copies run. Default: nothing is called.
+	Started func()
 	// Stdin is what rank 0 reads. Default, and for every other rank: nothing.
 	Stdin *os.File
 	// Stdout and Stderr receive the copies' output, each call of Write one whole line that starts with
@@ -62,6 +64,9 @@ func Run(ctx context.Context, s Spec) error {
 		g.end()
 		g.wait()
 		return err
+	}
+	if s.Started != nil {
+		s.Started()
 	}
 	return g.run(ctx)
 }

@@ -1,0 +1,14 @@
+//go:build !unix
+
+package launch
+
+import (
+	"errors"
+	"os/exec"
+)
+
+// Child is for nodes that serve programs, which there are on Linux only.
+func Child(*exec.Cmd, func()) error { return errors.ErrUnsupported }
+
+// EndLike is never called.
+func EndLike(*exec.ExitError) {}
