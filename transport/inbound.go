@@ -12,7 +12,8 @@ const (
 )
 
 // inbound is a connection's read buffer. It grows to what the packet at its front needs, which parsePacket
-// bounds, and shrinks after a while without large packets.
+// bounds, and shrinks after a while without large packets. It never grows to more than twice what has
+// arrived: to announce a large packet costs its sender nothing.
 //
 // Invariant: 0 <= start <= end <= len(buf).
 type inbound struct {
@@ -56,7 +57,9 @@ func (in *inbound) makeRoom() {
 	dst := in.buf
 	switch {
 	case in.need > len(in.buf):
-		dst, in.quiet = make([]byte, in.need+bufferSize), 0
+		if in.quiet = 0; len(rest) == len(in.buf) {
+			dst = make([]byte, min(in.need+bufferSize, 2*len(rest)))
+		}
 	case in.need > bufferSize:
 		in.quiet = 0
 	case len(in.buf) > bufferSize && len(rest) < bufferSize:
