@@ -96,14 +96,16 @@ func DecodeView(b []byte) (View, error) {
 	v.nextNode = pagetable.NodeID(r.uint(1<<32 - 1))
 	v.nextRegion = pagetable.RegionID(r.uint(uint64(pagetable.MaxRegionID) + 1))
 	v.Locks = r.placement()
+	var last pagetable.NodeID
 	for range r.array(1, MaxMembers, memberFields) {
 		m := r.member()
-		if n := len(v.Members); n > 0 && v.Members[n-1].Node >= m.Node {
-			r.fail("members are not ascending at %v", m.Node)
+		if m.Node <= last {
+			r.fail("members are not ascending from 1: %v after %v", m.Node, last)
 		}
 		if r.err == nil {
 			v.Members = append(v.Members, m)
 		}
+		last = m.Node
 	}
 	v.Regions = r.regions()
 	if r.err == nil && !v.Has(v.Coordinator) {
