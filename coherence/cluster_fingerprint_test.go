@@ -48,7 +48,8 @@ func (c *cluster) fingerprint(b []byte) []byte {
 }
 
 func (c *cluster) fingerprintView(v View, b []byte) []byte {
-	b = append(b, byte(len(v.Members)), byte(v.Epoch), byte(v.Departed), byte(v.Coordinator))
+	b = append(b, byte(len(v.Members)), byte(v.Departed), byte(v.Coordinator))
+	b = binary.AppendUvarint(b, v.Epoch)
 	for _, m := range v.Members {
 		b = append(b, byte(m.Node), byte(m.Successor))
 	}
@@ -99,7 +100,8 @@ func (c *cluster) firstTxn(page int) uint32 {
 
 func fingerprintProtocol(p *Page, base uint32, b []byte) []byte {
 	cp := &p.copy
-	b = append(b, byte(p.home), byte(p.epoch), byte(p.departure), byte(cp.access), byte(cp.pending),
+	b = binary.AppendUvarint(b, p.epoch)
+	b = append(b, byte(p.home), byte(p.departure), byte(cp.access), byte(cp.pending),
 		byte(cp.want), bit(cp.zero), byte(cp.readers), byte(cp.writers), bit(cp.delayed))
 	if cp.delayed {
 		b = fingerprintMessage(cp.deferred, base, b)
@@ -130,8 +132,8 @@ func appendSet(b []byte, s pagetable.CopySet) []byte {
 }
 
 func fingerprintMessage(m Message, base uint32, b []byte) []byte {
-	b = append(b, byte(m.Kind), byte(m.From), byte(m.To), byte(m.Epoch), byte(m.Access), byte(m.Requester),
-		byte(m.Content))
+	b = binary.AppendUvarint(b, m.Epoch)
+	b = append(b, byte(m.Kind), byte(m.From), byte(m.To), byte(m.Access), byte(m.Requester), byte(m.Content))
 	if m.Txn == 0 {
 		return append(b, 0)
 	}

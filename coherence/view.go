@@ -40,7 +40,7 @@ type Member struct {
 type View struct {
 	// Term counts coordinators, Version the changes of all terms. The greater pair is the later view.
 	Term, Version uint64
-	// Epoch counts the changes that end a membership. Messages carry it.
+	// Epoch grows with each change that ends a membership, and with each term. Messages carry it.
 	Epoch       uint64
 	Coordinator pagetable.NodeID
 	Members     []Member
@@ -326,8 +326,12 @@ func (v View) remove(n pagetable.NodeID) View {
 	return v
 }
 
-// TakeOver makes n the coordinator of a new term.
+// TakeOver makes n the coordinator of a new term. The one before it may have ended memberships that v
+// does not know of, and may have told some members: the epoch goes beyond what it can have counted, so
+// that no two views have one epoch and different members.
+// Preconditions: term is later than v's.
 func (v View) TakeOver(n pagetable.NodeID, term uint64) View {
+	v.Epoch += (term - v.Term) * MaxMembers
 	v.Term, v.Coordinator = term, n
 	v.advance()
 	return v
