@@ -1,10 +1,8 @@
 package bench
 
 import (
-	"cmp"
 	"context"
 	"reflect"
-	"slices"
 
 	"pagemesh/dsm"
 	"pagemesh/pagetable"
@@ -32,17 +30,19 @@ func NewArray[T any](ctx context.Context, r *Rank, name string, n int, kind page
 	return newArray[T](ctx, r, name, n, layout{kind, r.Spec.PageSize})
 }
 
+// newArray has rank 0 create the region: the members that others see at this moment may be different
+// ones.
 func newArray[T any](ctx context.Context, r *Rank, name string, n int, l layout) *Array[T] {
-	members := r.Space.Members()
-	slices.SortFunc(members, func(a, b dsm.MemberStatus) int { return cmp.Compare(a.Rank, b.Rank) })
-	opt := dsm.RegionOptions{
-		Size:     uint64(n) * uint64(reflect.TypeFor[T]().Size()),
-		PageSize: l.pageSize, Placement: dsm.Placement{Kind: l.kind},
+	name = r.name + "/" + name
+	if r.Rank == 0 {
+		_, err := r.Space.Region(ctx, name, dsm.RegionOptions{
+			Size: uint64(n) * uint64(reflect.TypeFor[T]().Size()), PageSize: l.pageSize,
+			Placement: dsm.Placement{Kind: l.kind, Nodes: homes(r, l.kind)},
+		})
+		check(err)
 	}
-	for _, m := range members {
-		opt.Placement.Nodes = append(opt.Placement.Nodes, m.Node)
-	}
-	region, err := r.Space.Region(ctx, r.name+"/"+name, opt)
+	check(r.Barrier(ctx))
+	region, err := r.Space.Region(ctx, name, dsm.RegionOptions{})
 	check(err)
 	a := &Array[T]{ctx: ctx, region: region, n: n}
 	if r.Space.Access() == dsm.Mapped {
@@ -50,6 +50,27 @@ func newArray[T any](ctx context.Context, r *Rank, name string, n int, l layout)
 		check(err)
 	}
 	return a
+}
+
+// homes returns the nodes of an array's pages: all members, or for blocks those of the ranks, in their
+// order. A member may have no rank here, or leave.
+func homes(r *Rank, kind pagetable.PlacementKind) []pagetable.NodeID {
+	nodes := make([]pagetable.NodeID, r.Ranks)
+	nodes[0] = r.Space.Self()
+	var spare []pagetable.NodeID
+	for _, m := range r.Space.Members() {
+		switch {
+		case m.Node == nodes[0] || m.State != "member":
+		case m.Rank > 0 && m.Rank < r.Ranks:
+			nodes[m.Rank] = m.Node
+		default:
+			spare = append(spare, m.Node)
+		}
+	}
+	if kind == pagetable.Blocked {
+		return nodes
+	}
+	return append(nodes, spare...)
 }
 
 // NewCounter returns the shared word of that name, in a page of its own.

@@ -53,7 +53,8 @@ func runAttachedRank(n string) error {
 	}
 	defer s.Close()
 	out := json.NewEncoder(os.Stdout)
-	return Run(ctx, s, ranks, specs, func(r Result) { _ = out.Encode(r) })
+	j := Job{Space: s, Ranks: ranks, Specs: specs, Emit: func(r Result) { _ = out.Encode(r) }}
+	return j.Run(ctx)
 }
 
 // runAttached runs specs on programs that are attached to nodes in this process, and returns what rank 0

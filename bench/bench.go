@@ -3,11 +3,11 @@ package bench
 import (
 	"cmp"
 	"context"
-	"errors"
 	"fmt"
 	"maps"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"pagemesh/dsm"
@@ -21,6 +21,8 @@ type Workload struct {
 	Sharing string // one line: which rank touches what
 	// Classes are the problem sizes that Spec.Class may name, the default first. Empty: there are none.
 	Classes []string
+	// Elastic: the others can finish it when a rank leaves, as one does that finds Rank.Leaving true.
+	Elastic bool
 	// Reads: it reads the directory that Spec.Input names.
 	Reads bool
 	// Default: it is run when the user names no workload.
@@ -83,31 +85,6 @@ func List() []Workload {
 	})
 }
 
-// Run runs the specs one after the other on this rank. All ranks call it with the same specs; emit is
-// called on rank 0 only, with each result as soon as it is there.
-func Run(ctx context.Context, s *dsm.Space, ranks int, specs []Spec, emit func(Result)) error {
-	for i, spec := range specs {
-		r := newRank(s, i, ranks, spec)
-		if err := r.run(ctx); err != nil {
-			return err
-		}
-		if r.Rank == 0 {
-			emit(r.Result)
-		}
-	}
-	return end(ctx, s, ranks)
-}
-
-// end keeps a rank that is done from closing its space while others still wait for a barrier. What is
-// lost from here on is another rank that knows itself that all are done.
-func end(ctx context.Context, s *dsm.Space, ranks int) error {
-	err := s.Barrier("bench/end", ranks).Wait(ctx)
-	if errors.Is(err, dsm.ErrNodeLost) {
-		return nil
-	}
-	return err
-}
-
 // Rank is one rank's side of a running workload.
 type Rank struct {
 	Space       *dsm.Space
@@ -115,18 +92,22 @@ type Rank struct {
 	Spec        Spec
 	Result      Result // filled in on rank 0
 	name        string // distinguishes the regions and barriers of this run
+	job         *Job
+	barrier     *dsm.Barrier
+	leaving     atomic.Bool
+	departed    *dsm.Region // counts the ranks that have left; nil if none can
 	// spoil, if a test sets it, damages what rank 0 is about to check.
-	spoil   func()
-	barrier *dsm.Barrier
+	spoil func()
 }
 
-func newRank(s *dsm.Space, run, ranks int, spec Spec) *Rank {
+func newRank(j *Job, run int) *Rank {
+	s, ranks, spec := j.Space, j.Ranks, j.Specs[run]
 	w := workloads[spec.Workload]
 	if spec.Class == "" && len(w.Classes) > 0 {
 		spec.Class = w.Classes[0]
 	}
 	spec.PageSize = cmp.Or(spec.PageSize, w.PageSize)
-	r := &Rank{Space: s, Rank: s.Rank(), Ranks: ranks, Spec: spec, name: fmt.Sprintf("%s.%d", spec.Workload, run)}
+	r := &Rank{Space: s, Rank: s.Rank(), Ranks: ranks, Spec: spec, job: j, name: fmt.Sprintf("%s.%d", spec.Workload, run)}
 	r.barrier = s.Barrier("bench/"+r.name, ranks)
 	r.Result = Result{
 		Workload: spec.Workload, Params: map[string]any{}, Nodes: ranks, Access: s.Access().String(),
@@ -150,9 +131,19 @@ func (r *Rank) run(ctx context.Context) error {
 	if err := r.Barrier(ctx); err != nil {
 		return err
 	}
-	part := func() error { return guard(func() error { return workloads[r.Spec.Workload].Run(ctx, r) }) }
-	if err := r.Space.Guard(part); err != nil {
-		return fmt.Errorf("workload %s, rank %d: %w", r.Spec.Workload, r.Rank, err)
+	return r.Space.Guard(func() error { return guard(func() error { return r.part(ctx) }) })
+}
+
+func (r *Rank) part(ctx context.Context) error {
+	w := workloads[r.Spec.Workload]
+	if w.Elastic {
+		r.departed = NewCounter(ctx, r, "departed")
+		if r.Rank == 0 {
+			defer r.deputize(ctx)()
+		}
+	}
+	if err := w.Run(ctx, r); err != nil {
+		return err
 	}
 	return r.Barrier(ctx)
 }
@@ -217,7 +208,7 @@ func (r *Rank) Timed(ctx context.Context, solve func() error) error {
 		return err
 	}
 	start := time.Now()
-	if err := solve(); err != nil {
+	if err := r.solve(ctx, solve); err != nil {
 		return err
 	}
 	if err := r.Barrier(ctx); err != nil {

@@ -46,7 +46,8 @@ func runAll(t *testing.T, ranks int, specs ...Spec) []Result {
 	defer cancel()
 	var results []Result
 	eachRank(spaces, func(s *dsm.Space) {
-		if err := Run(ctx, s, ranks, specs, func(r Result) { results = append(results, r) }); err != nil {
+		j := Job{Space: s, Ranks: ranks, Specs: specs, Emit: func(r Result) { results = append(results, r) }}
+		if err := j.Run(ctx); err != nil {
 			t.Error(err)
 			cancel()
 		}

@@ -4,7 +4,7 @@
 // alone without shared memory, and the two results, or an official value, are compared. Nothing counts
 // that was not verified.
 //
-// Every rank calls Run with the same specs. For each of them it does, on every rank, in this order:
+// Every rank runs a Job with the same specs. For each of them it does, on every rank, in this order:
 //
 //  1. The workload's Run sets up its arrays and, usually on rank 0, its sequential reference.
 //  2. Rank.Timed runs the shared solution between two barriers. Counting starts afresh with it, and

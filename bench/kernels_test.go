@@ -89,7 +89,7 @@ func TestDamageIsFound(t *testing.T) {
 			ctx, spaces := openSpaces(t, ranks)
 			var result Result
 			eachRank(spaces, func(s *dsm.Space) {
-				r := newRank(s, 0, ranks, c.spec)
+				r := newRank(&Job{Space: s, Ranks: ranks, Specs: []Spec{c.spec}}, 0)
 				if r.Rank == 0 {
 					r.spoil = func() { damage(ctx, t, s, r.name+"/"+c.region, c.word) }
 				}

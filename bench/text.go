@@ -13,7 +13,7 @@ import (
 
 const (
 	// blockBytes is how much text, about, a rank takes at a time.
-	blockBytes = 1 << 18
+	blockBytes = 1 << 16
 	// maxWord is the length of the longest word; what goes on is another word.
 	maxWord = 128
 )

@@ -8,7 +8,7 @@ import (
 
 func init() {
 	register(Workload{
-		Name: "wordcount", Suite: "app", Reads: true, Default: true, PageSize: stripeSize,
+		Name: "wordcount", Suite: "app", Reads: true, Elastic: true, Default: true, PageSize: stripeSize,
 		Purpose: "a hash table of the words of real text, built by all under locks",
 		Sharing: "each rank takes files as it is free, and adds to every part of one table",
 		Run:     wordcount,
@@ -38,7 +38,7 @@ func wordcount(ctx context.Context, r *Rank) error {
 	r.Sequential(func() { check(text.count(reference, 0, len(text.files))) })
 	table := newTable(ctx, r, text.bytes)
 	next := NewCounter(ctx, r, "next")
-	err = r.Timed(ctx, func() error { return countShared(ctx, text, next, table) })
+	err = r.Timed(ctx, func() error { return countShared(ctx, r, text, next, table) })
 	if err != nil || r.Rank != 0 {
 		return err
 	}
@@ -49,17 +49,16 @@ func wordcount(ctx context.Context, r *Rank) error {
 }
 
 // countShared counts blocks of files, of which next is the number of those that were taken, until none
-// is left.
-func countShared(ctx context.Context, text *text, next *dsm.Region, table *table) error {
+// is left or this rank is to leave.
+func countShared(ctx context.Context, r *Rank, text *text, next *dsm.Region, table *table) error {
 	pending := map[string]*tally{}
-	for {
+	for !r.Leaving() {
 		taken, err := next.Add(ctx, 0, 1)
 		if err != nil {
 			return err
 		}
 		if taken > uint64(len(text.blocks)) {
-			table.add(pending)
-			return nil
+			break
 		}
 		block := text.blocks[taken-1]
 		if err := text.count(pending, block.lo, block.hi); err != nil {
@@ -70,4 +69,6 @@ func countShared(ctx context.Context, text *text, next *dsm.Region, table *table
 			clear(pending)
 		}
 	}
+	table.add(pending)
+	return nil
 }

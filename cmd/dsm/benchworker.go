@@ -49,8 +49,9 @@ func work(ctx context.Context, cfg dsm.Config, specs []bench.Spec) error {
 	}
 	out := json.NewEncoder(os.NewFile(resultsFile, "results"))
 	var writing error
-	err = bench.Run(ctx, s, cfg.Members, specs, func(r bench.Result) {
+	j := bench.Job{Space: s, Ranks: cfg.Members, Specs: specs, Emit: func(r bench.Result) {
 		writing = errors.Join(writing, out.Encode(r))
-	})
+	}}
+	err = j.Run(ctx)
 	return errors.Join(err, writing, s.Close())
 }
