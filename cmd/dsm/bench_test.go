@@ -3,11 +3,9 @@ package main
 import (
 	"encoding/csv"
 	"fmt"
-	"os"
 	"slices"
 	"strconv"
 	"strings"
-	"syscall"
 	"testing"
 	"time"
 
@@ -48,58 +46,32 @@ func TestBenchRun(t *testing.T) {
 	}
 }
 
-// TestBenchLosesWorker: when a worker is killed the others say so and all ends soon, with the name of the
-// one that was killed.
-func TestBenchLosesWorker(t *testing.T) {
-	u := newUser(t)
-	p := u.start("bench", "run", "pingpong", "-n", "4", "--size", strconv.Itoa(1<<40))
-	var victim int
-	eventually(t, "the workers are at it", func() bool {
-		workers := workersOf(p.cmd.Process.Pid)
-		if len(workers) < 4 || !strings.Contains(u.run("pages").stdout, "ball") {
-			return false
+// TestBenchLosesNode: when a node is killed the others say so and all ends soon, with the name of the one
+// that was killed.
+func TestBenchLosesNode(t *testing.T) {
+	eachAccess(t, func(t *testing.T, access string) {
+		t.Parallel() // the others have some time to report the loss
+		u := newUser(t)
+		p := u.start("bench", "run", "pingpong", "-n", "4", access, "--size", strconv.Itoa(1<<40))
+		eventually(t, "the workers are at it", func() bool { return strings.Contains(u.run("pages").stdout, "ball") })
+		all := descendants(p.cmd.Process.Pid)
+		killed := time.Now()
+		killOne(t, children(p.cmd.Process.Pid), workerName)
+		o := p.wait()
+		if took := time.Since(killed); took > 10*time.Second {
+			t.Errorf("it took %v to end", took)
 		}
-		victim = workers[3]
-		return true
+		if o.status != 137 || o.stdout != "" || !strings.HasSuffix(o.stderr, "was ended by signal 9 (killed)\n") {
+			t.Errorf("%+v", o)
+		}
+		reported := slices.ContainsFunc(strings.Split(o.stderr, "\n"), func(l string) bool {
+			return strings.Contains(l, "dsm: workload pingpong") && strings.Contains(l, "node lost")
+		})
+		if !reported {
+			t.Errorf("no worker reports the loss:\n%s", o.stderr)
+		}
+		awaitGone(t, all)
 	})
-	killed := time.Now()
-	if err := syscall.Kill(victim, syscall.SIGKILL); err != nil {
-		t.Fatal(err)
-	}
-	o := p.wait()
-	if took := time.Since(killed); took > 10*time.Second {
-		t.Errorf("it took %v to end", took)
-	}
-	if o.status != 137 || o.stdout != "" || !strings.HasSuffix(o.stderr, "was ended by signal 9 (killed)\n") {
-		t.Errorf("%+v", o)
-	}
-	for _, line := range strings.Split(o.stderr, "\n") {
-		if strings.Contains(line, "dsm: workload pingpong") && strings.Contains(line, "node lost") {
-			return
-		}
-	}
-	t.Errorf("no worker reports the loss:\n%s", o.stderr)
-}
-
-// workersOf returns the workers among the children of a process, in the order in which they were
-// started.
-func workersOf(parent int) []int {
-	var workers []int
-	entries, _ := os.ReadDir("/proc")
-	for _, e := range entries {
-		pid, err := strconv.Atoi(e.Name())
-		if err != nil {
-			continue
-		}
-		stat, _ := os.ReadFile("/proc/" + e.Name() + "/stat")
-		line, _ := os.ReadFile("/proc/" + e.Name() + "/cmdline")
-		_, after, _ := strings.Cut(string(stat), ") ")
-		if f := strings.Fields(after); len(f) > 1 && f[1] == strconv.Itoa(parent) && slices.Contains(strings.Split(string(line), "\x00"), workerName) {
-			workers = append(workers, pid)
-		}
-	}
-	slices.Sort(workers)
-	return workers
 }
 
 func TestBenchCSV(t *testing.T) {

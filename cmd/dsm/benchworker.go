@@ -5,11 +5,11 @@ import (
 	"encoding/json"
 	"errors"
 	"log/slog"
-	"os"
 
 	"github.com/spf13/cobra"
 
 	"pagemesh/bench"
+	"pagemesh/cmd/dsm/internal/launch"
 	"pagemesh/dsm"
 )
 
@@ -47,7 +47,7 @@ func work(ctx context.Context, cfg dsm.Config, specs []bench.Spec) error {
 	if err != nil {
 		return err
 	}
-	out := json.NewEncoder(os.NewFile(resultsFile, "results"))
+	out := json.NewEncoder(launch.Inherited(resultsFile, "results"))
 	var writing error
 	j := bench.Job{Space: s, Ranks: cfg.Members, Specs: specs, Emit: func(r bench.Result) {
 		writing = errors.Join(writing, out.Encode(r))

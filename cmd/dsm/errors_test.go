@@ -87,7 +87,7 @@ func TestBadInput(t *testing.T) {
 		{"too few nodes", []string{"bench", "run", "pingpong", "-n", "1"}, 2, "needs 2 nodes"},
 		{"input missing", []string{"bench", "run", "--input", missing}, 1, "name one with files to read"},
 		{"count", []string{"bench", "run", "--count", "0"}, 2, "from 1"},
-		{"access", []string{"bench", "run", "--access", "telepathic"}, 2, "choose embedded"},
+		{"access", []string{"bench", "run", "--access", "telepathic"}, 2, "choose mapped, embedded"},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			o := other.run(tc.args...)

@@ -11,7 +11,6 @@ import (
 	"path/filepath"
 	"slices"
 	"strconv"
-	"syscall"
 
 	"github.com/spf13/cobra"
 
@@ -52,6 +51,9 @@ func mapped(cmd *cobra.Command, c *output.Choice) (bool, error) {
 // mapMemory changes a job that runs programs with a node in each into one of nodes with a program each.
 // The pipe ends when all programs have: until then their nodes stay.
 func (j *job) mapMemory(self string) error {
+	if _, err := launch.Find(j.command[0]); err != nil {
+		return err
+	}
 	running, alive, err := os.Pipe()
 	if err != nil {
 		return err
@@ -85,9 +87,11 @@ func newRank() *cobra.Command {
 }
 
 func runRank(cmd *cobra.Command, command []string, files int) error {
-	for fd := range files + 2 {
-		syscall.CloseOnExec(3 + fd)
+	var inherited []*os.File // by the program
+	for i := range files {
+		inherited = append(inherited, launch.Inherited(3+i, "inherited"))
 	}
+	running, alive := launch.Inherited(3+files, "running"), launch.Inherited(4+files, "alive")
 	cfg, err := dsm.ConfigFromEnv()
 	if err != nil {
 		return err
@@ -103,43 +107,40 @@ func runRank(cmd *cobra.Command, command []string, files int) error {
 	if err != nil {
 		return err
 	}
-	err = runProgram(command, cfg, files)
+	err = runProgram(command, cfg, inherited)
 	if exit, ok := errors.AsType[*exec.ExitError](err); ok {
 		_ = s.Close()
 		_ = os.RemoveAll(dir)
 		launch.EndLike(exit)
 	}
 	if err == nil {
-		awaitPrograms(cmd.Context(), s, files)
+		_ = alive.Close()
+		awaitPrograms(cmd.Context(), s, running)
 	}
 	return errors.Join(err, s.Close())
 }
 
 // runProgram runs the program that is attached to this node.
-func runProgram(command []string, cfg dsm.Config, files int) error {
+func runProgram(command []string, cfg dsm.Config, files []*os.File) error {
 	program := exec.Command(command[0], command[1:]...)
 	attached := dsm.Config{Attach: cfg.Serve, Rank: cfg.Rank, Members: cfg.Members, JoinTimeout: cfg.JoinTimeout}
 	program.Env = append(os.Environ(), attached.Environ()...)
 	program.Stdin, program.Stdout, program.Stderr = os.Stdin, os.Stdout, os.Stderr
-	for i := range files {
-		program.ExtraFiles = append(program.ExtraFiles, os.NewFile(uintptr(3+i), "inherited"))
-	}
+	program.ExtraFiles = files
 	return launch.Child(program, func() {
-		for _, f := range program.ExtraFiles {
+		for _, f := range files {
 			_ = f.Close()
 		}
 	})
 }
 
-// awaitPrograms says that this rank's program has ended and waits for the others', or until the node has
-// left the space.
-func awaitPrograms(ctx context.Context, s *dsm.Space, files int) {
-	running, alive := os.NewFile(uintptr(3+files), "running"), os.NewFile(uintptr(4+files), "alive")
-	_ = alive.Close()
+// awaitPrograms returns when the programs of all ranks have ended, or the node has left the space. running
+// ends with the last of them: nothing is ever written to it.
+func awaitPrograms(ctx context.Context, s *dsm.Space, running *os.File) {
 	ended := make(chan struct{})
 	go func() {
 		defer close(ended)
-		_, _ = io.Copy(io.Discard, running) // nothing is ever written: it ends with the last writer
+		_, _ = io.Copy(io.Discard, running)
 	}()
 	select {
 	case <-ended:

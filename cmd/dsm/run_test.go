@@ -4,10 +4,14 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"syscall"
 	"testing"
+
+	"pagemesh/dsm"
 )
 
 func sortedLines(s string) []string {
@@ -16,17 +20,30 @@ func sortedLines(s string) []string {
 	return lines
 }
 
+// eachAccess runs a test for each way to reach memory that this system allows.
+func eachAccess(t *testing.T, test func(t *testing.T, access string)) {
+	t.Run("embedded", func(t *testing.T) { test(t, "--access=embedded") })
+	t.Run("mapped", func(t *testing.T) {
+		if err := dsm.CanMap(); err != nil {
+			t.Skip(err)
+		}
+		test(t, "--access=mapped")
+	})
+}
+
 // TestRunSharesMemory: the copies find each other, whatever the environment says of another space, and
 // end in peace.
 func TestRunSharesMemory(t *testing.T) {
-	u := newUser(t)
-	u.env = append(u.env, "PAGEMESH_SEEDS=127.0.0.1:1", "PAGEMESH_LISTEN=127.0.0.1:1", "PAGEMESH_RANK=7")
-	want := []string{"[0] sum 10 of 4 members", "[1] sum 10 of 4 members", "[2] sum 10 of 4 members", "[3] sum 10 of 4 members"}
-	for range 10 {
-		if got := sortedLines(u.must("run", "-n", "4", "--", memberFile, "sum")); !slices.Equal(got, want) {
-			t.Fatalf("output\n%q\nwant\n%q", got, want)
+	eachAccess(t, func(t *testing.T, access string) {
+		u := newUser(t)
+		u.env = append(u.env, "PAGEMESH_SEEDS=127.0.0.1:1", "PAGEMESH_LISTEN=127.0.0.1:1", "PAGEMESH_RANK=7", "PAGEMESH_ATTACH=x")
+		want := []string{"[0] sum 10 of 4 members", "[1] sum 10 of 4 members", "[2] sum 10 of 4 members", "[3] sum 10 of 4 members"}
+		for range 5 {
+			if got := sortedLines(u.must("run", "-n", "4", access, "--", memberFile, "sum")); !slices.Equal(got, want) {
+				t.Fatalf("output\n%q\nwant\n%q", got, want)
+			}
 		}
-	}
+	})
 }
 
 func TestRunGoRun(t *testing.T) {
@@ -45,71 +62,140 @@ func TestRunPassesFlagsOfProgram(t *testing.T) {
 }
 
 func TestRunStdinGoesToRankZero(t *testing.T) {
-	u := newUser(t)
-	cmd := u.command("run", "-n", "2", "--", memberFile, "stdin")
-	cmd.Stdin = strings.NewReader("typed\n")
-	o := u.finish(cmd)
-	if want := []string{`[0] read "typed\n"`, `[1] read ""`}; o.status != 0 || !slices.Equal(sortedLines(o.stdout), want) {
-		t.Errorf("%+v, want %q", o, want)
-	}
+	eachAccess(t, func(t *testing.T, access string) {
+		u := newUser(t)
+		cmd := u.command("run", "-n", "2", access, "--", memberFile, "stdin")
+		cmd.Stdin = strings.NewReader("typed\n")
+		o := u.finish(cmd)
+		if want := []string{`[0] read "typed\n"`, `[1] read ""`}; o.status != 0 || !slices.Equal(sortedLines(o.stdout), want) {
+			t.Errorf("%+v, want %q", o, want)
+		}
+	})
 }
 
 func TestRunReturnsStatus(t *testing.T) {
-	u := newUser(t)
-	for _, tc := range []struct {
-		name   string
-		task   []string
-		status int
-		line   string
-	}{
-		{"exit", []string{"exit", "2", "7"}, 7, "dsm: rank 2 ended with status 7\n"},
-		{"kill", []string{"kill", "1"}, 137, "dsm: rank 1 was ended by signal 9 (killed)\n"},
-	} {
-		t.Run(tc.name, func(t *testing.T) {
-			t.Parallel() // the others have some time to report the loss
-			o := u.run(append([]string{"run", "-n", "3", "--", memberFile}, tc.task...)...)
-			if o.status != tc.status || !strings.HasSuffix(o.stderr, tc.line) {
-				t.Errorf("status %d, want %d and %q at the end of\n%s", o.status, tc.status, tc.line, o.stderr)
-			}
-		})
-	}
+	eachAccess(t, func(t *testing.T, access string) {
+		for _, tc := range []struct {
+			name   string
+			task   []string
+			status int
+			line   string
+		}{
+			{"exit", []string{"exit", "2", "7"}, 7, "dsm: rank 2 ended with status 7\n"},
+			{"kill", []string{"kill", "1"}, 137, "dsm: rank 1 was ended by signal 9 (killed)\n"},
+		} {
+			t.Run(tc.name, func(t *testing.T) {
+				t.Parallel() // the others have some time to report the loss
+				o := newUser(t).run(append([]string{"run", "-n", "3", access, "--", memberFile}, tc.task...)...)
+				if o.status != tc.status || !strings.HasSuffix(o.stderr, tc.line) {
+					t.Errorf("status %d, want %d and %q at the end of\n%s", o.status, tc.status, tc.line, o.stderr)
+				}
+			})
+		}
+	})
 }
 
 func TestRunPassesSignals(t *testing.T) {
-	u := newUser(t)
-	p := u.start("run", "-n", "2", "--", memberFile, "wait")
-	awaitReady(p, 2)
-	p.signal(os.Interrupt)
-	o := p.wait()
-	if want := []string{"[0] got interrupt", "[1] got interrupt"}; o.status != 0 || !slices.Equal(sortedLines(o.stdout), want) {
-		t.Errorf("%+v, want %q", o, want)
-	}
+	eachAccess(t, func(t *testing.T, access string) {
+		u := newUser(t)
+		p := u.start("run", "-n", "2", access, "--", memberFile, "wait")
+		awaitReady(p, 2)
+		p.signal(os.Interrupt)
+		o := p.wait()
+		if want := []string{"[0] got interrupt", "[1] got interrupt"}; o.status != 0 || !slices.Equal(sortedLines(o.stdout), want) {
+			t.Errorf("%+v, want %q", o, want)
+		}
+	})
 }
 
 // TestRunSecondSignalKills: who ignores the first signal is killed by the second, and nobody else is
 // blamed for it.
 func TestRunSecondSignalKills(t *testing.T) {
-	u := newUser(t)
-	p := u.start("run", "-n", "2", "--", memberFile, "deaf")
-	pids := awaitReady(p, 2)
-	p.signal(os.Interrupt)
-	p.signal(syscall.SIGTERM) // another one: two of a kind may arrive as one
-	if o := p.wait(); o.status != 137 || strings.Contains(o.stderr, "dsm: ") {
-		t.Errorf("%+v", o)
-	}
-	awaitGone(t, pids)
+	eachAccess(t, func(t *testing.T, access string) {
+		u := newUser(t)
+		p := u.start("run", "-n", "2", access, "--", memberFile, "deaf")
+		awaitReady(p, 2)
+		all := descendants(p.cmd.Process.Pid)
+		p.signal(os.Interrupt)
+		p.signal(syscall.SIGTERM) // another one: two of a kind may arrive as one
+		if o := p.wait(); o.status != 137 || strings.Contains(o.stderr, "dsm: ") {
+			t.Errorf("%+v", o)
+		}
+		awaitGone(t, all)
+	})
 }
 
+// TestRunLeavesNothingBehind: whichever process is killed, the others end.
 func TestRunLeavesNothingBehind(t *testing.T) {
+	eachAccess(t, func(t *testing.T, access string) {
+		for _, victim := range []string{"launcher", "node", "program"} {
+			t.Run(victim, func(t *testing.T) {
+				t.Parallel()
+				killAndAwait(t, access, victim)
+			})
+		}
+	})
+}
+
+func killAndAwait(t *testing.T, access, victim string) {
 	u := newUser(t)
-	p := u.start("run", "-n", "2", "--", memberFile, "deaf")
-	pids := awaitReady(p, 2)
-	p.signal(os.Kill)
-	p.wait()
-	awaitGone(t, pids)
-	if o := u.run("status"); o.status != 1 || !strings.Contains(o.stderr, "no space is running") {
-		t.Errorf("the killed launcher is remembered: %+v", o)
+	p := u.start("run", "-n", "2", access, "--", memberFile, "deaf")
+	programs := awaitReady(p, 2)
+	all := descendants(p.cmd.Process.Pid)
+	switch victim {
+	case "launcher":
+		p.signal(os.Kill)
+	case "node":
+		killOne(t, children(p.cmd.Process.Pid), memberFile)
+	case "program":
+		syscall.Kill(programs[1], syscall.SIGKILL)
 	}
+	if o := p.wait(); victim != "launcher" && (o.status != 137 || !strings.HasSuffix(o.stderr, "was ended by signal 9 (killed)\n")) {
+		t.Errorf("%+v", o)
+	}
+	awaitGone(t, all)
+	if o := u.run("status"); o.status != 1 || !strings.Contains(o.stderr, "no space is running") {
+		t.Errorf("the space is remembered: %+v", o)
+	}
+}
+
+// killOne kills the last of the processes whose command line holds word.
+func killOne(t *testing.T, pids []int, word string) {
+	t.Helper()
+	for _, pid := range slices.Backward(pids) {
+		line, _ := os.ReadFile(fmt.Sprintf("/proc/%d/cmdline", pid))
+		if slices.Contains(strings.Split(string(line), "\x00"), word) {
+			if err := syscall.Kill(pid, syscall.SIGKILL); err != nil {
+				t.Fatal(err)
+			}
+			return
+		}
+	}
+	t.Fatalf("none of %v runs %s", pids, word)
+}
+
+// children returns the processes that a process has started, in that order.
+func children(parent int) []int {
+	tasks, _ := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/children", parent))
+	var pids []int
+	for _, name := range tasks {
+		list, _ := os.ReadFile(name)
+		for _, word := range strings.Fields(string(list)) {
+			pid, _ := strconv.Atoi(word)
+			pids = append(pids, pid)
+		}
+	}
+	slices.Sort(pids)
+	return pids
+}
+
+// descendants returns the processes that a process and its descendants have started.
+func descendants(parent int) []int {
+	var all []int
+	for _, pid := range children(parent) {
+		all = append(append(all, pid), descendants(pid)...)
+	}
+	return all
 }
 
 // awaitGone returns when none of the processes exists any more, but for records that nobody collects.

@@ -4,6 +4,7 @@ package launch
 
 import (
 	"errors"
+	"os"
 	"os/exec"
 )
 
@@ -12,3 +13,6 @@ func Child(*exec.Cmd, func()) error { return errors.ErrUnsupported }
 
 // EndLike is never called.
 func EndLike(*exec.ExitError) {}
+
+// Inherited returns nil: descriptors are not inherited here.
+func Inherited(int, string) *os.File { return nil }

@@ -37,3 +37,10 @@ func EndLike(e *exec.ExitError) {
 	}
 	os.Exit(e.ExitCode())
 }
+
+// Inherited returns the open file that this process has inherited as descriptor fd. What this process
+// starts does not inherit it in turn.
+func Inherited(fd int, name string) *os.File {
+	syscall.CloseOnExec(fd)
+	return os.NewFile(uintptr(fd), name)
+}

@@ -47,9 +47,9 @@ func Run(ctx context.Context, s Spec) error {
 	if s.Grace == 0 {
 		s.Grace = 3 * time.Second
 	}
-	path, err := exec.LookPath(s.Command[0])
+	path, err := Find(s.Command[0])
 	if err != nil {
-		return fmt.Errorf("can't start %s: %w", s.Command[0], reason(err))
+		return err
 	}
 	k, err := startKeeper(s.Keeper)
 	if err != nil {
@@ -69,6 +69,14 @@ func Run(ctx context.Context, s Spec) error {
 		s.Started()
 	}
 	return g.run(ctx)
+}
+
+// Find returns the path of a program, or why it can't be started.
+func Find(program string) (path string, err error) {
+	if path, err = exec.LookPath(program); err != nil {
+		return "", fmt.Errorf("can't start %s: %w", program, reason(err))
+	}
+	return path, nil
 }
 
 // reason returns what is wrong without the name of the program, which LookPath's errors repeat.
@@ -110,10 +118,10 @@ type group struct {
 	kills   <-chan time.Time // when to kill; nil unless ending
 }
 
-// event is what a process reports: first that its program exited, then that it is over.
+// event is what a process reports: first how its program ended, then that it is over.
 type event struct {
-	p    *process
-	over bool
+	failure *ExitError // of the program, nil if it ended with status 0
+	over    bool
 }
 
 func newGroup(s Spec, k *keeper) *group {
@@ -183,7 +191,7 @@ func (g *group) handle(e event) {
 		g.left--
 		return
 	}
-	failure := e.p.failure()
+	failure := e.failure
 	if failure == nil {
 		return
 	}

@@ -62,10 +62,11 @@ func (g *group) startCopy(path string, rank int) (*process, error) {
 // counts as failed: its ProcessState is nil.
 func (p *process) watch(grace time.Duration, events chan<- event) {
 	_ = p.cmd.Wait()
-	events <- event{p: p}
+	// Before the rest of the group is sent signals, which were not the program's end.
+	events <- event{failure: p.failure()}
 	p.endRest(grace)
 	p.output.wait(lastWait)
-	events <- event{p: p, over: true}
+	events <- event{over: true}
 }
 
 // failure returns how the program failed, nil if it ended with status 0.
