@@ -48,8 +48,9 @@ type View struct {
 	// Locks places the homes of locks and barriers by the hash of their names. It has no slots before
 	// the first lock is used.
 	Locks pagetable.Placement
-	// Departed is the node that left with this very change, after it had handed everything over; 0 if
-	// the change was another one.
+	// Departed is the node that ended the epoch before this one by leaving, after it had handed
+	// everything over; 0 if that epoch ended with a loss. A member learns it from whichever view of the
+	// epoch comes first.
 	Departed   pagetable.NodeID
 	nextNode   pagetable.NodeID
 	nextRegion pagetable.RegionID
@@ -130,10 +131,7 @@ func (v View) alive(n pagetable.NodeID) pagetable.NodeID {
 }
 
 // advance begins the next change.
-func (v *View) advance() {
-	v.Version++
-	v.Departed = 0
-}
+func (v *View) advance() { v.Version++ }
 
 // Reserve gives out the next node id. The node is not a member before Join.
 func (v View) Reserve() (View, pagetable.NodeID, error) {
@@ -323,6 +321,7 @@ func (v View) remove(n pagetable.NodeID) View {
 	}
 	v.advance()
 	v.Epoch++
+	v.Departed = 0
 	return v
 }
 

@@ -28,7 +28,7 @@ const (
 	callPages                      // JSON PageQuery → JSON []PageStats
 	callLocks                      // JSON []LockStatus
 	callReset                      // forget what was counted
-	callEpoch                      // answer: the epoch, 8 bytes
+	callEpoch                      // answer: the epoch, or 0 if it has not settled here; 8 bytes
 	callKindEnd
 )
 
@@ -221,7 +221,7 @@ func (s *node) answerCall(from pagetable.NodeID, kind callKind, question []byte)
 	case callLocks:
 		return marshal(s.sync.status())
 	case callEpoch:
-		return binary.BigEndian.AppendUint64(nil, s.view().Epoch), nil
+		return binary.BigEndian.AppendUint64(nil, s.settledEpoch()), nil
 	case callReset:
 		s.resetHere()
 		return nil, nil

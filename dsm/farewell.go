@@ -28,8 +28,8 @@ const (
 	farewellPause = 2 * time.Millisecond
 )
 
-// settle returns when every member has handled what this node has sent in the present epoch, or after
-// farewellTime.
+// settle returns when every member has handled what this node has sent in the present epoch, and its
+// homes of locks have heard of all others in it, or after farewellTime.
 func (s *node) settle() {
 	ctx, cancel := context.WithTimeout(context.Background(), farewellTime)
 	defer cancel()
@@ -48,7 +48,7 @@ func (s *node) settle() {
 // settled makes one attempt. A member has handled what was sent to it before it answers; who does not
 // answer is gone and waits for nothing.
 func (s *node) settled(ctx context.Context, v coherence.View) bool {
-	if !s.sync.settled() {
+	if s.settledEpoch() != v.Epoch {
 		return false
 	}
 	for _, n := range v.Nodes() {
@@ -58,6 +58,16 @@ func (s *node) settled(ctx context.Context, v coherence.View) bool {
 		}
 	}
 	return s.view().Epoch == v.Epoch
+}
+
+// settledEpoch returns the epoch of the view, or 0 if the homes of locks at this node still wait for what
+// others have to report in it.
+func (s *node) settledEpoch() uint64 {
+	epoch := s.view().Epoch
+	if !s.sync.settled(epoch) {
+		return 0
+	}
+	return epoch
 }
 
 // sayGoodbye tells every member that this node closes.

@@ -47,6 +47,7 @@ func (s *node) depart(ctx context.Context) error {
 			}
 		}
 	}
+	s.settle() // else locks that moved when others left before would move again under way
 	_, err := s.propose(ctx, nodeChange(changeLeft, s.self))
 	return err
 }

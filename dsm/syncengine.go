@@ -240,11 +240,11 @@ func (e *syncEngine) noteIdle() {
 	}
 }
 
-// settled reports whether the homes of locks at this node are done with the changes of the last view.
-func (e *syncEngine) settled() bool {
+// settled reports whether the homes of locks at this node are in that epoch and done with its changes.
+func (e *syncEngine) settled(epoch uint64) bool {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	return e.m == nil || e.m.Settled()
+	return e.m != nil && e.m.Epoch() == epoch && e.m.Settled()
 }
 
 // packet handles a message of a peer, or returns false if it has to wait for a view.
