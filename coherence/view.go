@@ -331,7 +331,7 @@ func (v View) remove(n pagetable.NodeID) View {
 // Preconditions: term is later than v's.
 func (v View) TakeOver(n pagetable.NodeID, term uint64) View {
 	v.Epoch += (term - v.Term) * MaxMembers
-	v.Term, v.Coordinator = term, n
+	v.Term, v.Coordinator, v.Departed = term, n, 0
 	v.advance()
 	return v
 }

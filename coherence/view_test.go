@@ -23,7 +23,7 @@ type viewTwin struct {
 	locks    []pagetable.NodeID
 	epoch    uint64
 	highest  pagetable.NodeID // id given out
-	departed pagetable.NodeID // by the last change
+	departed pagetable.NodeID // by the change that began the epoch
 }
 
 func newViewTwin() *viewTwin {
@@ -53,7 +53,7 @@ func (w *viewTwin) change(t *rapid.T, f func(View) (View, error)) error {
 	if err2 != nil || !sameView(again, next) {
 		t.Fatalf("%+v became %+v, %v", next, again, err2)
 	}
-	if changed {
+	if next.Epoch != old.Epoch {
 		w.departed = 0
 	}
 	w.v = next
