@@ -3,6 +3,7 @@ package main
 import (
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"os/exec"
 	"strings"
@@ -38,6 +39,8 @@ var remedies = []struct {
 	{exec.ErrNotFound, "give the path of the program (./NAME for one in this directory)"},
 	{syscall.EISDIR, "give the path of a program"},
 	{syscall.ENOEXEC, "give a program that is built for this machine"},
+	{fs.ErrNotExist, "give a path that exists"},
+	{fs.ErrPermission, "give what this user may use"},
 }
 
 // describe returns the exit status of an error and the line that reports it, "" if none is needed.

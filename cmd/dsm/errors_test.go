@@ -50,6 +50,8 @@ func TestBadInput(t *testing.T) {
 		{"too many nodes", []string{"bench", "run", "-n", "100000"}, 2, "from 1 to"},
 		{"no program", []string{"run", "-n", "2"}, 2, "-- PROG ARGS"},
 		{"program not found", []string{"run", "-n", "2", "--", "no-such-program"}, 1, "give the path of the program"},
+		{"program file not found", []string{"run", "--", "./no-such-program"}, 1, "give a path that exists"},
+		{"program is no program", []string{"run", "--", wrong}, 1, "give what this user may use"},
 		{"program is a directory", []string{"run", "--", t.TempDir()}, 1, "give the path of a program"},
 		{"no time to join", []string{"run", "--join-timeout", "0s", "--", "true"}, 2, "give a duration"},
 
@@ -60,12 +62,13 @@ func TestBadInput(t *testing.T) {
 		{"seed beyond loopback", []string{"node", "--seed", "192.0.2.1:7700", "--join-timeout", "100ms"}, 1, "--insecure"},
 		{"seed unreachable", []string{"node", "--seed", "127.0.0.1:1", "--join-timeout", "100ms"}, 1, "is one running there?"},
 		{"seeds unreachable", []string{"node", "--seed", "127.0.0.1:1", "--seed", "127.0.0.1:2", "--join-timeout", "100ms"}, 1, "is one running there?"},
+		{"socket nowhere", []string{"node", "--socket", filepath.Join(missing, "socket")}, 1, "give a path that exists"},
 		{"members missing", []string{"node", "--members", "3", "--join-timeout", "100ms"}, 1, "start the others"},
 		{"negative members", []string{"node", "--members", "-1"}, 2, "from 1"},
 		{"join with wrong cluster", []string{"node", "--seed", member, "--cluster", "wrong"}, 1, "use the same name"},
 		{"join with wrong secret", []string{"node", "--seed", member, "--cluster", "right", "--secret-file", wrong}, 1, "the same secret"},
 		{"join without secret", []string{"node", "--seed", member, "--cluster", "right"}, 1, "the same secret"},
-		{"secret file missing", []string{"node", "--secret-file", missing}, 1, "give a file that exists"},
+		{"secret file missing", []string{"node", "--secret-file", missing}, 1, "give a path that exists"},
 		{"secret file empty", []string{"node", "--secret-file", secretFile(t, "\n")}, 1, "put the secret into it"},
 
 		{"look with wrong cluster", []string{"status", "--node", member, "--cluster", "wrong"}, 1, "use the same name"},

@@ -86,7 +86,7 @@ func (j *job) run(ctx context.Context, cmd *cobra.Command) error {
 	})
 }
 
-// keeperName is the command that a job starts to outlive it.
+// keeperName is the command that jobs and nodes start to outlive them.
 const keeperName = "keep-until-launcher-ends"
 
 func newKeeper() *cobra.Command {

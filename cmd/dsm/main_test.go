@@ -141,12 +141,17 @@ type process struct {
 	ended  chan struct{}
 }
 
-// start starts a command, which is killed after the test if it still runs.
+// start starts dsm, which is killed after the test if it still runs.
 func (u *user) start(args ...string) *process {
 	u.t.Helper()
+	return u.follow(u.command(args...))
+}
+
+// follow starts any command likewise.
+func (u *user) follow(cmd *exec.Cmd) *process {
+	u.t.Helper()
 	p := &process{
-		t: u.t, cmd: u.command(args...), lines: make(chan string, 1024), stderr: &lockedBuffer{},
-		ended: make(chan struct{}),
+		t: u.t, cmd: cmd, lines: make(chan string, 1024), stderr: &lockedBuffer{}, ended: make(chan struct{}),
 	}
 	stdout, err := p.cmd.StdoutPipe()
 	if err != nil {
@@ -156,7 +161,7 @@ func (u *user) start(args ...string) *process {
 	if err := p.cmd.Start(); err != nil {
 		u.t.Fatal(err)
 	}
-	go p.follow(stdout)
+	go p.read(stdout)
 	u.t.Cleanup(func() {
 		p.cmd.Process.Kill()
 		<-p.ended
@@ -164,7 +169,7 @@ func (u *user) start(args ...string) *process {
 	return p
 }
 
-func (p *process) follow(stdout io.Reader) {
+func (p *process) read(stdout io.Reader) {
 	for s := bufio.NewScanner(stdout); s.Scan(); {
 		p.lines <- s.Text()
 	}

@@ -12,6 +12,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"pagemesh/cmd/dsm/internal/launch"
 	"pagemesh/cmd/dsm/internal/running"
 	"pagemesh/dsm"
 )
@@ -23,6 +24,10 @@ becomes a space of its own by accident. When it is a member it prints one line o
 standard output, whose last word is the address for others to join:
 
     node n1 of cluster pagemesh is at 127.0.0.1:40213
+
+With --socket, programs of this machine attach to it and use shared memory by ordinary
+loads and stores: start them with ` + dsm.EnvAttach + ` set to the socket's path. They end when
+the node does.
 
 An interrupt (Ctrl-C) or SIGTERM makes it leave: what it holds moves to the other
 nodes first. A second signal ends it at once, and what only it held is lost.
@@ -36,6 +41,7 @@ user can read the command lines of all processes: put it into a file or the envi
 type nodeFlags struct {
 	space   spaceFlags
 	listen  string
+	socket  string
 	seeds   []string
 	members int
 	timeout time.Duration
@@ -57,6 +63,7 @@ func newNode() *cobra.Command {
 	flags := cmd.Flags()
 	flags.StringVar(&f.listen, "listen", "", "`address` host:port for everything this node receives (default 127.0.0.1 and a free port; environment "+dsm.EnvListen+")")
 	flags.StringArrayVar(&f.seeds, "seed", nil, "`address` of a member to join through; repeat it to give several (environment "+dsm.EnvSeeds+", with commas)")
+	flags.StringVar(&f.socket, "socket", "", "`path` of a Unix socket at which programs of this user attach")
 	flags.IntVar(&f.members, "members", 0, "be ready only when the space has `N` members (environment "+dsm.EnvMembers+")")
 	flags.DurationVar(&f.timeout, "join-timeout", 0, "how long to try to join, and to wait for --members (default 15s; environment "+dsm.EnvJoin+")")
 	return cmd
@@ -73,6 +80,7 @@ func (f *nodeFlags) config(cmd *cobra.Command) (dsm.Config, error) {
 	if f.seeds != nil {
 		cfg.Seeds = f.seeds
 	}
+	cfg.Attach, cfg.Serve = "", f.socket
 	if f.members < 0 {
 		return cfg, usagef("--members %d: give a number from 1", f.members)
 	}
@@ -98,6 +106,11 @@ func (f *nodeFlags) run(cmd *cobra.Command) error {
 	if err != nil {
 		return err
 	}
+	keeper, err := keepPrograms(&cfg)
+	if err != nil {
+		return err
+	}
+	defer keeper.Close()
 	signals := make(chan os.Signal, 2)
 	signal.Notify(signals, os.Interrupt, syscall.SIGTERM)
 	defer signal.Stop(signals)
@@ -113,6 +126,9 @@ func (f *nodeFlags) run(cmd *cobra.Command) error {
 		return errors.Join(err, s.Close())
 	}
 	defer announce(cmd, cfg, s.Addr(), "dsm node")()
+	if cfg.Serve != "" {
+		cmd.PrintErrf("dsm: programs attach to this node with %s=%s\n", dsm.EnvAttach, cfg.Serve)
+	}
 	fmt.Fprintf(cmd.OutOrStdout(), "node %v of cluster %s is at %s\n", s.Self(), st.Cluster, s.Addr())
 	select {
 	case <-s.Done():
@@ -120,6 +136,27 @@ func (f *nodeFlags) run(cmd *cobra.Command) error {
 	case <-ctx.Done():
 	}
 	return leave(cmd, s, signals)
+}
+
+// keepPrograms has the programs that attach to the node killed if it dies: they may wait for a page then,
+// which never comes. It returns nil if none can attach.
+func keepPrograms(cfg *dsm.Config) (*launch.Keeper, error) {
+	if cfg.Serve == "" {
+		return nil, nil
+	}
+	self, err := os.Executable()
+	if err != nil {
+		return nil, fmt.Errorf("find this program's own file: %w", err)
+	}
+	keeper, err := launch.StartKeeper([]string{self, keeperName})
+	cfg.OnProgram = func(pid int, attached bool) {
+		if attached {
+			keeper.AddProcess(pid)
+		} else {
+			keeper.RemoveProcess(pid)
+		}
+	}
+	return keeper, err
 }
 
 // leave ends the node without loss, or at once if another signal comes.

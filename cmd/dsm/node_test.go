@@ -4,6 +4,9 @@ import (
 	"bytes"
 	"context"
 	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
 	"regexp"
 	"strings"
 	"syscall"
@@ -136,6 +139,31 @@ func TestNodeJoinsRun(t *testing.T) {
 	run.signal(syscall.SIGINT)
 	if o := run.wait(); o.status != 0 {
 		t.Errorf("%+v", o)
+	}
+}
+
+// TestNodeServesPrograms: a program attaches by hand, and does not outlive its node.
+func TestNodeServesPrograms(t *testing.T) {
+	if err := dsm.CanMap(); err != nil {
+		t.Skip(err)
+	}
+	u := newUser(t)
+	socket := filepath.Join(t.TempDir(), "node")
+	node, _ := u.node("--socket", socket)
+	u.env = append(u.env, dsm.EnvAttach+"="+socket)
+	attach := func(task string) *process {
+		cmd := exec.Command(memberFile, task)
+		cmd.Env = u.env
+		return u.follow(cmd)
+	}
+	if o := attach("sum").wait(); o.status != 0 || o.stdout != "sum 1 of 1 members\n" {
+		t.Errorf("%+v", o)
+	}
+	deaf := attach("deaf")
+	deaf.next()
+	node.signal(os.Kill)
+	if o := deaf.wait(); o.status != -1 {
+		t.Errorf("the program has not been killed: %+v", o)
 	}
 }
 

@@ -46,10 +46,10 @@ func (f *spaceFlags) config() (dsm.Config, error) {
 	}
 	b, err := os.ReadFile(f.secretFile)
 	if err != nil {
-		return cfg, fmt.Errorf("secret: %w: give a file that exists and is readable with --secret-file", err)
+		return cfg, fmt.Errorf("--secret-file: %w", err)
 	}
 	if cfg.Secret = strings.TrimSpace(string(b)); cfg.Secret == "" {
-		return cfg, fmt.Errorf("secret: file %s is empty: put the secret into it", f.secretFile)
+		return cfg, fmt.Errorf("--secret-file: %s is empty: put the secret into it", f.secretFile)
 	}
 	return cfg, nil
 }

@@ -7,72 +7,112 @@ import (
 	"os"
 	"os/exec"
 	"os/signal"
-	"strconv"
 	"syscall"
+	"time"
 )
 
-// keeper is the launcher's end of the process that outlives it. A nil keeper does nothing.
-type keeper struct {
+// Keeper is this process's end of a process that outlives it, to kill what must not. A nil Keeper does
+// nothing.
+type Keeper struct {
 	cmd  *exec.Cmd
 	pipe io.WriteCloser
 }
 
-func startKeeper(command []string) (*keeper, error) {
+// StartKeeper starts a keeper: command, with its arguments, is a program that calls Keep on its standard
+// input. An empty command starts none.
+func StartKeeper(command []string) (*Keeper, error) {
 	if len(command) == 0 {
 		return nil, nil
 	}
 	cmd := exec.Command(command[0], command[1:]...)
 	cmd.SysProcAttr = detached()
 	pipe, err := cmd.StdinPipe()
+	if err == nil {
+		err = cmd.Start()
+	}
 	if err != nil {
-		return nil, err
+		return nil, fmt.Errorf("start keeper: %w", err)
 	}
-	if err := cmd.Start(); err != nil {
-		return nil, err
-	}
-	return &keeper{cmd: cmd, pipe: pipe}, nil
+	return &Keeper{cmd: cmd, pipe: pipe}, nil
 }
 
-// add tells the keeper of a group that must not outlive the launcher.
-func (k *keeper) add(id int) { k.tell('+', id) }
+// kept is what a keeper kills.
+type kept struct {
+	kind rune // one of the next constants
+	id   int
+}
 
-// remove tells the keeper that the group is gone.
-func (k *keeper) remove(id int) { k.tell('-', id) }
+const (
+	keptGroup   = 'g' // a process group, at once
+	keptProcess = 'p' // a process, after processGrace
+)
 
-// tell drops the error of a keeper that somebody has ended: the copies can do without.
-func (k *keeper) tell(what byte, id int) {
+// processGrace is how long a process may take to notice by itself that the other one is gone.
+const processGrace = time.Second
+
+// AddProcess tells the keeper of a process that must not outlive this one by more than a second.
+func (k *Keeper) AddProcess(id int) { k.tell('+', kept{keptProcess, id}) }
+
+// RemoveProcess tells the keeper that the process goes its own way.
+func (k *Keeper) RemoveProcess(id int) { k.tell('-', kept{keptProcess, id}) }
+
+func (k *Keeper) addGroup(id int)    { k.tell('+', kept{keptGroup, id}) }
+func (k *Keeper) removeGroup(id int) { k.tell('-', kept{keptGroup, id}) }
+
+// tell drops the error of a keeper that somebody has ended: the others can do without.
+func (k *Keeper) tell(what rune, it kept) {
 	if k != nil {
-		_, _ = fmt.Fprintf(k.pipe, "%c%d\n", what, id)
+		_, _ = fmt.Fprintf(k.pipe, "%c%c%d\n", what, it.kind, it.id)
 	}
 }
 
-func (k *keeper) close() {
+// Close ends the keeper, which first kills what has not been removed.
+func (k *Keeper) Close() {
 	if k != nil {
 		_ = k.pipe.Close()
 		_ = k.cmd.Wait()
 	}
 }
 
-// Keep is the keeper's side: it reads what the launcher tells of its groups and, when the launcher is
-// gone, kills every group that is left. It ignores the signals that ask a process to end, because
-// they are often sent to a launcher's whole family.
-func Keep(launcher io.Reader) {
+// Keep is the keeper's side: it reads what the other process tells and, when that is gone, kills what is
+// left. It ignores the signals that ask a process to end, because they are often sent to a whole family.
+func Keep(other io.Reader) {
 	signal.Ignore(os.Interrupt, syscall.SIGTERM, syscall.SIGHUP, syscall.SIGQUIT)
-	groups := map[int]bool{}
-	for lines := bufio.NewScanner(launcher); lines.Scan(); {
-		line := lines.Text()
-		id, err := strconv.Atoi(line[min(1, len(line)):])
-		if err != nil || id <= 1 {
+	left := map[kept]bool{}
+	for lines := bufio.NewScanner(other); lines.Scan(); {
+		var what rune
+		var it kept
+		if _, err := fmt.Sscanf(lines.Text(), "%c%c%d", &what, &it.kind, &it.id); err != nil || it.id <= 1 {
 			continue
 		}
-		if line[0] == '+' {
-			groups[id] = true
+		if what == '+' {
+			left[it] = true
 		} else {
-			delete(groups, id)
+			delete(left, it)
 		}
 	}
-	for id := range groups {
-		// The group may have ended by itself in the meantime.
-		_ = killGroup(id)
+	processes := 0
+	for it := range left {
+		if it.kind == keptGroup {
+			_ = killGroup(it.id) // it may have ended by itself in the meantime
+		} else {
+			processes++
+		}
+	}
+	if processes > 0 {
+		time.Sleep(processGrace)
+	}
+	for it := range left {
+		if it.kind == keptProcess {
+			killProcess(it.id)
+		}
+	}
+}
+
+// killProcess kills a process that is not ours to wait for.
+func killProcess(id int) {
+	if p, err := os.FindProcess(id); err == nil {
+		_ = p.Kill() // it may have ended by itself in the meantime
+		_ = p.Release()
 	}
 }

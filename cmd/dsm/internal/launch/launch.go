@@ -51,11 +51,11 @@ func Run(ctx context.Context, s Spec) error {
 	if err != nil {
 		return err
 	}
-	k, err := startKeeper(s.Keeper)
+	k, err := StartKeeper(s.Keeper)
 	if err != nil {
-		return fmt.Errorf("start keeper: %w", err)
+		return err
 	}
-	defer k.close()
+	defer k.Close()
 	g := newGroup(s, k)
 	release := make(chan struct{})
 	defer close(release)
@@ -104,7 +104,7 @@ func onThread(release <-chan struct{}, f func()) {
 // group is the copies of one Run. Only Run's goroutine uses it.
 type group struct {
 	spec   Spec
-	keeper *keeper
+	keeper *Keeper
 	stdout *lineSink
 	stderr *lineSink
 	copies []*process
@@ -124,7 +124,7 @@ type event struct {
 	over    bool
 }
 
-func newGroup(s Spec, k *keeper) *group {
+func newGroup(s Spec, k *Keeper) *group {
 	return &group{
 		spec:   s,
 		keeper: k,

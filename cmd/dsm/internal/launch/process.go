@@ -23,7 +23,7 @@ type process struct {
 	rank   int
 	cmd    *exec.Cmd
 	output *output
-	keeper *keeper
+	keeper *Keeper
 
 	mu   sync.Mutex
 	sent map[os.Signal]bool // signals sent from here
@@ -53,7 +53,7 @@ func (g *group) startCopy(path string, rank int) (*process, error) {
 		out.closeReaders()
 		return nil, err
 	}
-	g.keeper.add(cmd.Process.Pid)
+	g.keeper.addGroup(cmd.Process.Pid)
 	out.read(rank, g.stdout, g.stderr)
 	return &process{rank: rank, cmd: cmd, output: out, keeper: g.keeper, sent: map[os.Signal]bool{}}, nil
 }
@@ -135,5 +135,5 @@ func (p *process) finish() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.over = true
-	p.keeper.remove(p.cmd.Process.Pid)
+	p.keeper.removeGroup(p.cmd.Process.Pid)
 }

@@ -11,7 +11,7 @@ import (
 var runColumns = []output.Column[row]{
 	{Name: "workload", Title: "WORKLOAD", Text: true, Value: func(r row) any { return r.Workload }},
 	{Name: "params", Title: "PARAMETERS", Text: true, Value: func(r row) any { return params(r.Result, " ") }},
-	{Name: "nodes", Title: "NODES", Value: func(r row) any { return r.Nodes }, Show: showNodes},
+	{Name: "nodes", Value: func(r row) any { return r.Nodes }},
 	{Name: "access", Value: func(r row) any { return r.Access }},
 	{Name: "consistency", Value: func(r row) any { return r.Consistency }},
 	{Name: "verified", Title: "VERIFIED", Text: true, Value: func(r row) any { return r.Verified }, Show: showVerified,
@@ -54,13 +54,6 @@ func count(name, title string, of func(row) uint64, show func(uint64) string) ou
 		Value: func(r row) any { return of(r) },
 		Show:  func(r row) string { return show(of(r)) },
 	}
-}
-
-func showNodes(r row) string {
-	if r.Nodes == 0 {
-		return "" // of a total
-	}
-	return fmt.Sprint(r.Nodes)
 }
 
 func showVerified(r row) string {

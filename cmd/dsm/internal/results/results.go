@@ -29,8 +29,12 @@ func (r Report) Wrong() []string {
 	return names
 }
 
-// WriteTable writes the runs and their total, then what they have measured, then the busiest pages.
+// WriteTable writes what the runs have in common, the runs and their total, then what they have measured,
+// then the busiest pages.
 func (r Report) WriteTable(w io.Writer, colour bool) error {
+	if len(r) > 0 {
+		fmt.Fprintf(w, "%d nodes, %s access, %s consistency\n\n", r[0].Nodes, r[0].Access, r[0].Consistency)
+	}
 	rows := make([]row, 0, len(r)+1)
 	for _, res := range r {
 		rows = append(rows, row{Result: res})

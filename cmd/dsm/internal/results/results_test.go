@@ -53,12 +53,14 @@ func TestTable(t *testing.T) {
 	if err := sample.WriteTable(&b, false); err != nil {
 		t.Fatal(err)
 	}
-	want := `WORKLOAD  PARAMETERS              NODES  VERIFIED    TIME  SEQUENTIAL  READS  WRITES     MOVED  MESSAGES
-limit                                 2  yes       500 ms           -      0       0       0 B         0
-cg        class=W page size=4096      4  yes       1.50 s      2.00 s  1,200      34  5.00 MiB     2,500
-sor       size=512                    4  NO        250 ms           -      0       0       0 B         0
+	want := `2 nodes, embedded access, sequential consistency
+
+WORKLOAD  PARAMETERS              VERIFIED    TIME  SEQUENTIAL  READS  WRITES     MOVED  MESSAGES
+limit                             yes       500 ms           -      0       0       0 B         0
+cg        class=W page size=4096  yes       1.50 s      2.00 s  1,200      34  5.00 MiB     2,500
+sor       size=512                NO        250 ms           -      0       0       0 B         0
     7 of 512 rows differ
-total                                    2 of 3    2.25 s      2.00 s  1,200      34  5.00 MiB     2,500
+total                             2 of 3    2.25 s      2.00 s  1,200      34  5.00 MiB     2,500
 
 WORKLOAD  METRIC          MEDIAN      P99  SAMPLES        RATE  RAW ECHOS
 limit     local_hit      31.4 ns  60.0 ns        5           -       0.00
