@@ -111,13 +111,13 @@ func fingerprintProtocol(p *Page, base uint32, b []byte) []byte {
 		return append(b, 0xff)
 	}
 	t := &d.txn
-	b = append(b, byte(d.state), byte(d.owner), byte(t.node), byte(t.access), byte(t.phase), byte(t.supplier),
+	b = append(b, byte(d.state), byte(d.owner), byte(t.node), byte(t.access), bit(t.evicts), byte(t.phase), byte(t.supplier),
 		bit(t.orphaned), byte(len(d.queue)))
 	b = appendSet(b, d.copies)
 	b = appendSet(b, t.waiting)
 	b = binary.BigEndian.AppendUint32(b, t.number-base)
 	for _, r := range d.queue {
-		b = append(b, byte(r.node), byte(r.access))
+		b = append(b, byte(r.node), byte(r.access), bit(r.evicts))
 	}
 	return b
 }
@@ -151,7 +151,7 @@ func TestFingerprintKnowsEveryField(t *testing.T) {
 		{copyState{}, []string{"access", "pending", "want", "zero", "readers", "writers", "deferred", "delayed"}},
 		{directory{}, []string{"state", "owner", "copies", "txn", "queue"}},
 		{transaction{}, []string{"request", "phase", "supplier", "orphaned", "waiting", "number"}},
-		{request{}, []string{"node", "access"}},
+		{request{}, []string{"node", "access", "evicts"}},
 		{Message{}, []string{"Kind", "Page", "From", "To", "Epoch", "Access", "Requester", "Txn", "Content"}},
 	} {
 		typ := reflect.TypeOf(known.state)

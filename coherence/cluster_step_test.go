@@ -118,7 +118,7 @@ func (c *cluster) perform(e event) error {
 
 func (c *cluster) deliver(e event) error {
 	p := c.take(e.from, e.node)
-	if c.node(e.node).leaving && (p.Kind == Request || p.Kind == Surrender) {
+	if c.node(e.node).leaving && p.Kind.Opens() {
 		c.note("%v drops it", e.node)
 		return nil
 	}
@@ -150,6 +150,10 @@ func (c *cluster) spend(e event) {
 
 func (c *cluster) access(n pagetable.NodeID, page int, o op) error {
 	pl := c.touch(n, page)
+	if o == evict {
+		pl.page.Evict(&c.rd)
+		return c.effects(pl, nil)
+	}
 	pl.waiting[o]++
 	pl.page.Fault(o.access(), &c.rd)
 	return c.effects(pl, nil)

@@ -71,12 +71,14 @@ const (
 	write
 	pinRead
 	pinWrite
+	// evict is no fault: the node wants to be rid of its copy.
+	evict
 	// fetch does nothing: a node that leaves wants the page to hand it over.
 	fetch
 	opEnd
 )
 
-var opNames = [opEnd]string{"read", "write", "pin-read", "pin-write", "fetch"}
+var opNames = [opEnd]string{"read", "write", "pin-read", "pin-write", "evict", "fetch"}
 
 func (o op) String() string { return opNames[o] }
 
@@ -186,11 +188,11 @@ func (c *cluster) addNode() {
 }
 
 // give lets the explorer start the accesses of a program at any time, in any order: r and w read and
-// write, R and W do so through a pin, which ends at any later time. A bar begins the next page.
+// write, e evicts, R and W do so through a pin, which ends at any later time. A bar begins the next page.
 func (c *cluster) give(n pagetable.NodeID, program string) {
 	for page, accesses := range strings.Split(program, "|") {
 		for _, letter := range accesses {
-			c.at(n, page).todo[strings.IndexRune("rwRW", letter)]++
+			c.at(n, page).todo[strings.IndexRune("rwRWe", letter)]++
 		}
 	}
 }

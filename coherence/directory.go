@@ -48,6 +48,7 @@ func (ph phase) String() string { return phaseNames[ph] }
 type request struct {
 	node   pagetable.NodeID
 	access pagetable.Access
+	evicts bool // with NoAccess: the node stays in the space, and may ask for the page again
 }
 
 func (r request) String() string { return fmt.Sprintf("%v %v", r.node, r.access) }
@@ -103,7 +104,7 @@ func (p *Page) request(m Message, rd *Ready) {
 	if d.state == handedOff {
 		return
 	}
-	r := request{m.From, m.Access}
+	r := request{m.From, m.Access, m.Kind == Evict}
 	if d.txn.phase != idle {
 		d.queue = append(d.queue, r)
 		return

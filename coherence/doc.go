@@ -50,6 +50,9 @@
 //	write, copies at S        … H ─Invalidate▶ S ─InvalidateAck▶ H …         before any grant
 //	never written             R ─Request▶ H ─Grant zeros▶ R                  no data
 //
+//	evicted, other copies     S ─Evict▶ H ─Invalidate▶ S ─InvalidateAck▶ H
+//	evicted, the only copy    O ─Evict▶ H ─Forward▶ O ─Grant bytes▶ H           the home keeps the page
+//
 // # Epochs
 //
 // When a node is lost or leaves, every member learns a view of a later epoch, and each of its pages

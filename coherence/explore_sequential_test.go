@@ -38,6 +38,10 @@ var settings = []setting{
 	{name: "pins", homes: homes{1}, programs: []string{"RW", "rW", "Rw"}},
 	{name: "two pages", homes: homes{1, 2}, programs: []string{"rw|rw", "rw|rw"}},
 	{name: "two pages, pins", homes: homes{1, 2}, programs: []string{"W|R", "w|W"}, small: true},
+	{name: "evictions", homes: homes{1}, programs: []string{"rw", "rwee", "rwe"}},
+	{name: "evictions, pins", homes: homes{1}, programs: []string{"w", "Re", "We"}, small: true},
+	{name: "evictions and a crash", homes: homes{1}, programs: []string{"r", "we", "re"}, crashes: 1},
+	{name: "evictions and a leave", homes: homes{1}, programs: []string{"w", "re", "we"}, leaves: 1, small: true},
 	{name: "a crash", homes: homes{1}, programs: []string{"rw", "rw", "rw"}, crashes: 1},
 	{name: "a crash, pins", homes: homes{1}, programs: []string{"W", "RW", "rW"}, crashes: 1, small: true},
 	{name: "a crash of four", homes: homes{1}, programs: []string{"", "rw", "W", "rw"}, crashes: 1},
@@ -57,6 +61,7 @@ var settings = []setting{
 // longSettings take minutes and up to a few GiB.
 var longSettings = []setting{
 	{name: "three nodes", homes: homes{1}, programs: []string{"rrww", "rrww", "rrww"}},
+	{name: "evictions", homes: homes{1}, programs: []string{"rw", "rwwe", "rwee", "re"}},
 	{name: "five nodes", homes: homes{1}, programs: []string{"r", "rw", "w", "w", "r"}},
 	{name: "pins", homes: homes{1}, programs: []string{"rwR", "rW", "wRW"}},
 	{name: "three nodes, two pages", homes: homes{1, 2}, programs: []string{"r|w", "w|r", "w|w"}},

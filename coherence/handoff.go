@@ -105,16 +105,19 @@ func (p *Page) handoff(m Message, rd *Ready) {
 	rd.Woken = p.copy.access
 }
 
-// relieve serves a Surrender. The home takes what the leaving node holds, in a transaction like any
+// relieve serves a Surrender or an Evict. For a Surrender the home takes what the leaving node holds, in a transaction like any
 // other, before it lets it go; the node's own requests came before and have been served.
 func (p *Page) relieve(rd *Ready) {
 	d := p.dir
 	r := d.txn.request
-	if d.copies.Has(r.node) {
-		d.queue = slices.Insert(d.queue, 0, request{p.self, pagetable.WriteAccess}, r)
-		return
+	switch {
+	case r.evicts:
+		p.evict(r.node, rd)
+	case d.copies.Has(r.node):
+		d.queue = slices.Insert(d.queue, 0, request{node: p.self, access: pagetable.WriteAccess}, r)
+	default:
+		p.send(Message{Kind: Taken, To: r.node}, rd)
 	}
-	p.send(Message{Kind: Taken, To: r.node}, rd)
 }
 
 func (p *Page) taken() { p.departure = departed }

@@ -34,6 +34,9 @@ const (
 	Cancelled
 	// Surrender, from a leaving node to H: take this page from me. It queues like a Request.
 	Surrender
+	// Evict, from a node that needs its frame for something else, to H: take this page from me. It queues
+	// like a Request and has no answer but the Invalidate or Forward that takes the page.
+	Evict
 	// Handoff, from a leaving home to the page's next home: the bytes, the right to write, and the
 	// directory entry.
 	Handoff
@@ -45,8 +48,11 @@ const (
 var kindNames = [...]string{
 	Request: "request", Grant: "grant", Forward: "forward", Invalidate: "invalidate",
 	InvalidateAck: "invalidate-ack", Done: "done", Refuse: "refuse", Cancel: "cancel",
-	Cancelled: "cancelled", Surrender: "surrender", Handoff: "handoff", Taken: "taken",
+	Cancelled: "cancelled", Surrender: "surrender", Evict: "evict", Handoff: "handoff", Taken: "taken",
 }
+
+// Opens reports whether a message of that kind opens a transaction. A home that leaves drops these.
+func (k Kind) Opens() bool { return k == Request || k == Surrender || k == Evict }
 
 // String returns the kind's name in traces.
 func (k Kind) String() string {
@@ -88,8 +94,8 @@ type Message struct {
 	Page pagetable.PageID
 	// From and To are not on the wire: the connection says who they are.
 	From, To pagetable.NodeID
-	// Epoch is the view's epoch at the sender. A Request or Surrender of an earlier epoch is refused
-	// silently: its sender repeats it when it learns the new epoch. Every other kind belongs to a
+	// Epoch is the view's epoch at the sender. A Request, Surrender or Evict of an earlier epoch is
+	// refused silently: its sender repeats it when it learns the new epoch, if it still needs to. Every other kind belongs to a
 	// transaction, which the home has settled with its survivors when an epoch changes. A receiver
 	// holds a message of a later epoch back until it has that epoch's view.
 	Epoch uint64

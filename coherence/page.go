@@ -104,7 +104,7 @@ func (p *Page) end(rd *Ready) {
 
 func (p *Page) dispatch(m Message, rd *Ready) {
 	switch m.Kind {
-	case Request, Surrender:
+	case Request, Surrender, Evict:
 		p.request(m, rd)
 	case InvalidateAck:
 		p.invalidateAck(m, rd)

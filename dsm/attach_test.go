@@ -70,9 +70,15 @@ func startProgram(ctx context.Context, name string) error {
 // serving opens a space of n nodes that serve programs, and returns their sockets.
 func serving(t *testing.T, n int) (spaces []*dsm.Space, sockets []string) {
 	t.Helper()
+	return servingWith(t, n, dsm.Config{})
+}
+
+func servingWith(t *testing.T, n int, cfg dsm.Config) (spaces []*dsm.Space, sockets []string) {
+	t.Helper()
 	dir := t.TempDir()
+	cfg.Cluster = t.Name()
 	for i := range n {
-		cfg := dsm.Config{Cluster: t.Name(), Rank: i, Serve: filepath.Join(dir, fmt.Sprintf("node%d", i))}
+		cfg.Rank, cfg.Serve = i, filepath.Join(dir, fmt.Sprintf("node%d", i))
 		if i > 0 {
 			cfg.Seeds = []string{spaces[0].Addr()}
 		}

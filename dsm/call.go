@@ -35,7 +35,7 @@ const (
 // wireErrors are the errors that keep their identity between nodes; their index is the code.
 var wireErrors = []error{
 	errors.New("remote"), ErrMismatch, ErrNotExist, ErrClosed, ErrNodeLost, coherence.ErrLeaveBusy,
-	coherence.ErrNotMember, errNotCoordinator, ErrNotHeld, ErrNotMapped, ErrRange, ErrTimeout, context.Canceled,
+	coherence.ErrNotMember, errNotCoordinator, ErrNotHeld, ErrNotMapped, ErrRange, ErrTimeout, ErrMemory, context.Canceled,
 }
 
 // remoteError is an error that a peer has answered with.

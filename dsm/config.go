@@ -9,6 +9,7 @@ import (
 	"strings"
 	"time"
 
+	"pagemesh/pagetable/vm"
 	"pagemesh/transport"
 )
 
@@ -40,6 +41,10 @@ type Config struct {
 	// ViewWarning is how long a view may delay another node before a warning names its holder.
 	// Default 1 s.
 	ViewWarning time.Duration
+	// MemoryLimit is how many bytes of pages this node keeps. Near it, pages move to their homes, or are
+	// forgotten if others have copies, and come again when they are needed; pages homed here stay, and what
+	// does not fit beside them is ErrMemory. Default: half of the machine's memory.
+	MemoryLimit int64
 	// Serve is the path of a Unix socket at which this node serves the programs of this machine that
 	// attach to it (Linux only). Default empty: none.
 	Serve string
@@ -146,6 +151,9 @@ func (c Config) withDefaults() (Config, error) {
 	}
 	if c.ViewWarning == 0 {
 		c.ViewWarning = time.Second
+	}
+	if c.MemoryLimit == 0 {
+		c.MemoryLimit = vm.MachineMemory() / 2
 	}
 	if c.Logger == nil {
 		c.Logger = slog.Default()

@@ -28,6 +28,9 @@ type work struct {
 	spare []byte
 }
 
+// noCause is the cause of what no message has caused.
+var noCause coherence.Message
+
 func (s *node) newWork() *work {
 	return &work{s: s, out: transport.NewOutbox(s.ep), codec: coherence.NewCodec()}
 }
@@ -76,8 +79,10 @@ func (w *work) fault(r *region, index uint64, wt *waiter) {
 	}
 	before := pg.proto.Access()
 	pg.waiters = append(pg.waiters, wt)
-	pg.proto.Fault(wt.want, &w.rd)
-	w.perform(r, pg, coherence.Message{}, nil)
+	if w.s.memory.admit(r, pg) {
+		pg.proto.Fault(wt.want, &w.rd)
+		w.perform(r, pg, noCause, nil)
+	}
 	if n := len(pg.waiters); n == 0 || pg.waiters[n-1] != wt {
 		return
 	}
@@ -98,7 +103,7 @@ func (w *work) message(r *region, m coherence.Message, body []byte) bool {
 	case pg.closed:
 	case m.Epoch > pg.proto.Epoch():
 		return false
-	case w.s.leaving.Load() && (m.Kind == coherence.Request || m.Kind == coherence.Surrender):
+	case w.s.leaving.Load() && m.Kind.Opens():
 		// Seen with the page locked: what came before is seen by vacate.
 	default:
 		pg.proto.Step(m, &w.rd)
@@ -110,7 +115,7 @@ func (w *work) message(r *region, m coherence.Message, body []byte) bool {
 // unpin ends a pin. The caller holds pg.mu.
 func (w *work) unpin(r *region, pg *page, a pagetable.Access) {
 	pg.proto.Unpin(a, &w.rd)
-	w.perform(r, pg, coherence.Message{}, nil)
+	w.perform(r, pg, noCause, nil)
 }
 
 // newEpoch tells a page of a view in which nodes are gone.
@@ -121,8 +126,9 @@ func (w *work) newEpoch(r *region, pg *page, v coherence.View) {
 		return
 	}
 	home := v.Home(*r.meta.Load(), pg.proto.ID().Index())
+	w.s.memory.evicted(pg) // or the wish is forgotten now
 	pg.proto.NewEpoch(v, home, &w.rd)
-	w.perform(r, pg, coherence.Message{}, nil)
+	w.perform(r, pg, noCause, nil)
 }
 
 // perform does what w.rd asks for, and then what the node has to tell itself.
@@ -181,6 +187,9 @@ func (pg *page) install(c coherence.Content, frame []byte, cause coherence.Messa
 // explicit access there is no protection to change: the right itself is what every access checks.
 func (w *work) protect(r *region, pg *page, frame []byte) []byte {
 	rd := &w.rd
+	if rd.Before == pagetable.NoAccess {
+		w.s.memory.occupy(r, pg)
+	}
 	if rd.After == pagetable.WriteAccess {
 		pg.traffic.writable(frame, pg.used)
 		pg.used = true
@@ -195,13 +204,14 @@ func (w *work) protect(r *region, pg *page, frame []byte) []byte {
 	if !w.s.leaving.Load() {
 		pg.traffic.Invalidations++
 	}
-	if r.mapped {
-		return w.takeAway(r, pg, frame)
+	if r.mapped || pg.evicting {
+		frame = w.takeAway(r, pg, frame)
 	}
+	w.s.memory.evicted(pg)
 	return frame
 }
 
-// takeAway ends the use of a page by programs, and saves the bytes that are still to be sent.
+// takeAway gives the frame back, which ends its use by programs, and saves the bytes that are still to be sent.
 func (w *work) takeAway(r *region, pg *page, frame []byte) []byte {
 	for i := range w.rd.Send {
 		if w.rd.Send[i].Content == coherence.Bytes {
@@ -210,11 +220,17 @@ func (w *work) takeAway(r *region, pg *page, frame []byte) []byte {
 			break
 		}
 	}
+	r.dropFrame(pg)
+	return frame
+}
+
+// dropFrame gives a page's memory back.
+func (r *region) dropFrame(pg *page) {
 	pg.used = false
 	if err := r.mem.Release(pg.proto.ID().Index()<<r.shift, 1<<r.shift); err != nil {
-		w.s.broken(err)
+		r.s.broken(err)
 	}
-	return frame
+	r.s.memory.vacate(r, pg)
 }
 
 // setRight changes what programs may do with the page.

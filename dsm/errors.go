@@ -14,6 +14,9 @@ var (
 	// ErrTimeout says that an access without a context, or with context.Background(), waited longer than
 	// Config.FaultTimeout for a page.
 	ErrTimeout = errors.New("page did not arrive in time")
+	// ErrMemory says that a page can't come because the node's Config.MemoryLimit is reached by pages that
+	// have no other place to be.
+	ErrMemory = errors.New("memory limit reached")
 	// ErrRange says that an access lies outside its region, in part or as a whole.
 	ErrRange = errors.New("outside the region")
 	// ErrMisaligned says that a word operation's offset is not a multiple of 8.

@@ -37,6 +37,7 @@ func (c *Counts) add(o Counts) {
 	c.Upgrades += o.Upgrades
 	c.Invalidations += o.Invalidations
 	c.Moves += o.Moves
+	c.Evictions += o.Evictions
 	c.BytesIn += o.BytesIn
 	c.BytesOut += o.BytesOut
 	c.BytesChanged += o.BytesChanged

@@ -99,7 +99,7 @@ func (r *region) vacate(pg *page, successor pagetable.NodeID) <-chan struct{} {
 			return nil
 		}
 		pg.vacant = make(chan struct{})
-		w.perform(r, pg, coherence.Message{}, nil)
+		w.perform(r, pg, noCause, nil)
 	}
 	return pg.vacant
 }

@@ -41,6 +41,7 @@ type node struct {
 	works, batches sync.Pool
 
 	delays  delays
+	memory  memoryUse
 	symbols symbolCache // of the programs
 	server  *server     // serves the programs of this machine; nil if there is no Config.Serve
 	// leaving: requests of others for pages homed here are dropped, they repeat them elsewhere.
@@ -93,6 +94,7 @@ func newNode(cfg Config) *node {
 	s.works, s.batches = newWorkPool(s), newBatchPool()
 	s.calls.init()
 	s.base.Store(&transport.Traffic{})
+	s.memory.init(cfg.MemoryLimit)
 	return s
 }
 
@@ -114,6 +116,7 @@ func (s *node) start(ctx context.Context) error {
 		return err
 	}
 	s.running.Go(s.watchViews)
+	s.running.Go(s.keepRoom)
 	if err := s.awaitMembers(ctx); err != nil {
 		return fmt.Errorf("%w cluster %q: %w", ErrJoin, s.cfg.Cluster, err)
 	}

@@ -24,6 +24,9 @@ type page struct {
 	waiters []*waiter
 	pins    []pin
 	lease   lease
+	// framed: the page's frame counts as memory in use. recent: it came since the evictor last passed.
+	// evicting: the home was asked to take the page.
+	framed, recent, evicting bool
 	// delayedAt is when another node's message began to wait for a pin; zero if none does.
 	delayedAt time.Time
 	// vacant is closed when the page has arrived elsewhere because this node leaves; nil before.

@@ -15,6 +15,7 @@ type Counts struct {
 	Upgrades      uint64 `json:"upgrades"`      // writes that had to, of a page that was here for reading
 	Invalidations uint64 `json:"invalidations"` // copies given up because another node wrote
 	Moves         uint64 `json:"moves"`         // pages whose bytes came with the right to write them
+	Evictions     uint64 `json:"evictions"`     // copies given up because memory was short
 	BytesIn       uint64 `json:"bytes_in"`      // page bytes received
 	BytesOut      uint64 `json:"bytes_out"`     // page bytes sent
 	BytesChanged  uint64 `json:"bytes_changed"` // bytes in words that differed when a write right was lost

@@ -55,7 +55,7 @@ func (p *program) trapped(w *work, f vm.Fault) {
 // copy of it that the node may still read stays. A node that closes leaves the thread to whoever ends
 // the program. The caller holds pg.mu.
 func (pg *page) trapEnded(r *region, err error) {
-	if !errors.Is(err, ErrNodeLost) {
+	if !errors.Is(err, ErrNodeLost) && !errors.Is(err, ErrMemory) {
 		return
 	}
 	index := pg.proto.ID().Index()

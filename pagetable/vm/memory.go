@@ -2,6 +2,9 @@ package vm
 
 import "pagemesh/pagetable"
 
+// unknownMemory is more than any machine has.
+const unknownMemory = 1 << 62
+
 // Memory is a contiguous range of zero-filled memory that costs nothing until it is touched. Get one
 // from Reserve. It is the Frames to which no program can be attached: offsets and lengths are any.
 type Memory struct {
