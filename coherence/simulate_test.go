@@ -135,8 +135,11 @@ func (s *simulation) pickAccess() (event, bool) {
 	n := s.anyNode()
 	page := min(s.rng.IntN(s.pages), s.rng.IntN(s.pages))
 	e := event{kind: access, node: n, page: page, op: [...]op{read, read, pinRead}[s.rng.IntN(3)]}
-	if s.rng.IntN(1000) < s.plan.writes {
+	switch {
+	case s.rng.IntN(1000) < s.plan.writes:
 		e.op = [...]op{write, write, pinWrite}[s.rng.IntN(3)]
+	case s.rng.IntN(20) == 0:
+		e.op = evict
 	}
 	if !s.isRunning(n) || s.node(n).leaving || s.look(n, page).waiting[e.op] == maxWaiting {
 		return event{}, false
