@@ -17,7 +17,7 @@ func note(p *PageStats) string {
 	}
 	switch {
 	case faults == 0:
-		return "Served to other nodes, never waited for here."
+		return "No node has waited for it."
 	case len(p.Writers) > 1 && disjoint(p.Writers):
 		return fmt.Sprintf("%d nodes write different words of this page%s: give each its own page.", len(p.Writers), wait)
 	case len(p.Writers) > 1:
