@@ -70,26 +70,33 @@ func readControl(r io.Reader) (controlKind, []byte, error) {
 }
 
 // join becomes a member through one of the seeds. It goes on trying until ctx ends, since the seed may
-// be starting up too, except if a seed refuses it.
+// be starting up too, except if trying again can't help.
 func (s *node) join(ctx context.Context) error {
+	var last error // of a round that had the time it needed, if there was one
 	for {
 		var errs []error
 		for _, seed := range s.cfg.Seeds {
 			err := s.joinThrough(ctx, seed)
-			if err == nil {
-				return nil
-			}
-			errs = append(errs, err)
-			if errors.Is(err, transport.ErrRefused) || errors.Is(err, errTurnedAway) || errors.Is(err, errBrokenOff) {
+			if err == nil || hopeless(err) {
 				return err
 			}
+			errs = append(errs, err)
+		}
+		if last == nil || ctx.Err() == nil {
+			last = errors.Join(errs...)
 		}
 		select {
 		case <-time.After(retryPause):
 		case <-ctx.Done():
-			return fmt.Errorf("no seed let this node in (is one running there?): %w", errors.Join(errs...))
+			return fmt.Errorf("no seed let this node in (is one running there?): %w", last)
 		}
 	}
+}
+
+// hopeless reports whether trying again can't help this node.
+func hopeless(err error) bool {
+	return errors.Is(err, transport.ErrRefused) || errors.Is(err, transport.ErrNotLoopback) ||
+		errors.Is(err, errTurnedAway) || errors.Is(err, errBrokenOff)
 }
 
 var (

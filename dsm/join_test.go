@@ -1,7 +1,9 @@
 package dsm
 
 import (
+	"errors"
 	"testing"
+	"time"
 
 	"pagemesh/coherence"
 	"pagemesh/pagetable"
@@ -52,5 +54,14 @@ func TestPageMessageBeforeFirstView(t *testing.T) {
 	h.Packet(transport.NewOutbox(n.ep), 1, coherence.NewCodec().Encode(classPage, early), nil)
 	if held := n.peers.get(1).held; len(held) != 1 {
 		t.Errorf("%d packets are held for the first view, want the one that came", len(held))
+	}
+}
+
+// TestJoinWithoutHope: what can't succeed is not tried until the time is up.
+func TestJoinWithoutHope(t *testing.T) {
+	start := time.Now()
+	_, err := Open(t.Context(), Config{Seeds: []string{"192.0.2.1:7700"}, JoinTimeout: time.Hour})
+	if !errors.Is(err, transport.ErrNotLoopback) || !errors.Is(err, ErrJoin) {
+		t.Errorf("%v after %v", err, time.Since(start))
 	}
 }

@@ -243,8 +243,8 @@ func (e *tcp) dialError(err error) error {
 	switch {
 	case e.ctx.Err() != nil:
 		return ErrClosed
-	case errors.Is(err, errNotLoopback):
-		return errNotLoopback
+	case errors.Is(err, ErrNotLoopback):
+		return ErrNotLoopback
 	}
 	var op *net.OpError
 	if errors.As(err, &op) {

@@ -7,16 +7,17 @@ import (
 	"syscall"
 )
 
-var errNotLoopback = errors.New("not a loopback address, and packets are not encrypted yet; --insecure accepts that")
+// ErrNotLoopback says that an address would have packets leave this machine, which Config.Insecure allows.
+var ErrNotLoopback = errors.New("not a loopback address, and packets are not encrypted yet; --insecure accepts that")
 
-// checkLoopback returns errNotLoopback unless address, host:port with a numeric host, is loopback.
+// checkLoopback returns ErrNotLoopback unless address, host:port with a numeric host, is loopback.
 func checkLoopback(address string) error {
 	host, _, err := net.SplitHostPort(address)
 	if err != nil {
 		return err
 	}
 	if ip := net.ParseIP(host); ip == nil || !ip.IsLoopback() {
-		return errNotLoopback
+		return ErrNotLoopback
 	}
 	return nil
 }
@@ -31,7 +32,7 @@ func resolveListen(cfg Config) (*net.TCPAddr, error) {
 		return nil, fmt.Errorf("transport: listen on %q: %w; want host:port", cfg.Listen, err)
 	}
 	if !cfg.Insecure && !a.IP.IsLoopback() {
-		return nil, fmt.Errorf("transport: listen on %s: %w", cfg.Listen, errNotLoopback)
+		return nil, fmt.Errorf("transport: listen on %s: %w", cfg.Listen, ErrNotLoopback)
 	}
 	return a, nil
 }
