@@ -15,9 +15,9 @@ func Suggest(wrong string, words []string, prefix, otherwise string) string {
 	return otherwise
 }
 
-// Word returns the one of words that wrong most likely stands for: the one with the fewest differences,
-// up to a third of its letters, or else the first that begins with wrong or the other way round. It
-// returns "" if there is none.
+// Word returns the one of words that wrong most likely stands for, "" if there is none: one that differs in
+// one letter, or else begins with wrong, or wrong with it, or else the one with the fewest differences,
+// up to a third of its letters.
 func Word(wrong string, words []string) string {
 	wrong = strings.ToLower(wrong)
 	best, least := "", len(wrong)+1
@@ -26,9 +26,11 @@ func Word(wrong string, words []string) string {
 			best, least = w, d
 		}
 	}
-	for _, w := range words {
-		if best == "" && len(wrong) > 1 && (strings.HasPrefix(w, wrong) || strings.HasPrefix(wrong, w)) {
-			best = w
+	if least > 1 && len(wrong) > 1 {
+		for _, w := range words {
+			if strings.HasPrefix(w, wrong) || strings.HasPrefix(wrong, w) {
+				return w
+			}
 		}
 	}
 	return best

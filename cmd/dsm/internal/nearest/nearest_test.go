@@ -3,7 +3,7 @@ package nearest
 import "testing"
 
 func TestWord(t *testing.T) {
-	words := []string{"status", "pages", "locks", "node", "run", "bench", "is", "ep"}
+	words := []string{"status", "pages", "locks", "node", "run", "bench", "is", "ep", "socket", "secret-file"}
 	for _, tc := range []struct{ wrong, want string }{
 		{"stauts", "status"},
 		{"STATUS", "status"},
@@ -11,6 +11,8 @@ func TestWord(t *testing.T) {
 		{"stat", "status"},
 		{"benchmark", "bench"},
 		{"rnu", "run"},
+		{"secret", "secret-file"},
+		{"sokcets", "socket"},
 		{"ip", "is"},
 		{"colour", ""},
 		{"x", ""},
