@@ -13,8 +13,7 @@ import (
 type copyState struct {
 	access pagetable.Access
 	// pending is the right asked of the home and not yet answered. One request at a time: a write
-	// fault that finds a read request under way waits for its answer, so that a write grant can't
-	// overtake the read request of its own node.
+	// fault that finds a read request under way asks when that is answered, unless the answer is enough.
 	pending pagetable.Access
 	// want is the right to ask for when pending is answered, if that was not enough.
 	want pagetable.Access
