@@ -2,8 +2,12 @@
 // kept consistent page by page, with locks, barriers, and an account of every page that moves.
 //
 // A region behaves as if it were one []byte in one machine, used by goroutines that happen to run in
-// different processes. Each process is a node. A page comes to a node when the node first needs it,
-// stays until another node needs it for itself, and is always the one that was last written.
+// different processes. The members of a space are its nodes. A page comes to a node when the node first
+// needs it, stays until another node needs it for itself, and is always the one that was last written.
+//
+// A program is a node itself, which works wherever Go does, or is attached to one in another process of
+// its machine, which needs Linux: then regions are ordinary memory of the program, at one address
+// everywhere. Config says which; all else in this package is for both.
 //
 // # Memory model
 //
@@ -12,27 +16,33 @@
 // accesses stand as its program made them, and a read returns what the last write before it left.
 // Nodes need no lock to see each other's writes, only to make several accesses one.
 //
+// This holds for words as the machine reads and writes them. The Go compiler keeps to the memory model of
+// Go: where two goroutines of one node, or two programs attached to one node, may meet at a word and one
+// of them writes, or where one node waits for a word that another writes, use sync/atomic, the word
+// operations of Region, or a lock. A Mutex and a Barrier of the space order accesses like those of
+// package sync.
+//
 // A view gives no mutual exclusion. It keeps other nodes out for a moment, one writer or any readers a
-// page, but the goroutines of its own node share it like any Go memory, and need a Go mutex, or the
-// space's, between them.
+// page, but the goroutines of its own node share it like any Go memory.
 //
 // Shared memory holds no Go pointers. Another node could not follow them and the garbage collector
 // does not see them, so typed access refuses types that hold any (ErrPointers).
 //
-// # The three ways to a page
+// # Ways to a page
 //
 // All offsets and sizes are in bytes from the start of the region, except in ViewOf, which counts
 // elements. A word is 8 bytes in the byte order of the machine, which all nodes must have in common.
 //
-//	ReadAt, WriteAt    copy bytes       what one call reads or writes in one page is one access
-//	Load, Store, Add,  one word         one access; off is a multiple of 8
+//	Load, Store, Add,     one word         one access; off is a multiple of 8
 //	Swap, CompareAndSwap
-//	View, ViewOf       the page itself  pinned here until Release; each Go statement is an access
+//	ReadAt, WriteAt       copy bytes       in a node: what one call copies of one page is one access
+//	View, ViewOf          the page itself  kept here until Release; each load and store is an access
+//	Region.Bytes, Slice,  plain memory of  each load and store is an access, and may wait for its page
+//	At, Ptr, Array        attached programs
 //
-// Calls of the first two ways are atomic with respect to each other, on all nodes, and to views of
-// other nodes. A call that spans pages is one access a page, in no particular order. Within one node,
-// a statement that goes through a view's slice and a call on the same bytes are two goroutines at one
-// variable: if they may meet, and one of them writes, they need a lock.
+// In a node, calls of the first two ways are atomic with respect to each other and to everything that
+// other nodes do. In an attached program ReadAt and WriteAt are copies by loads and stores, as atomic as
+// these. A call that spans pages is several accesses, in no particular order.
 //
 // A view holds its pages here. While it is held for writing, no other node gets them; while it is held
 // for reading, none gets them for writing. Using it costs nothing here, and time elsewhere.
@@ -44,7 +54,11 @@
 //
 // Views that span several pages take them in ascending order, so two wide views never wait for each
 // other in a circle. A program that takes one view while it holds another keeps that promise by taking
-// the one with the lower address first. Prefetch brings pages without holding them.
+// the one with the lower address first, and never one page first for reading and then for writing.
+// Prefetch brings pages without holding them.
+//
+// Structures that refer to each other are built on a Heap, whose Ptr and Array mean the same in every
+// program.
 //
 // # Waiting
 //
@@ -54,7 +68,9 @@
 // served by a page that is here does not look at its context. A call that spans pages and fails may
 // have written some of them.
 //
-// Mutex.Lock and Barrier.Wait have no limit of their own.
+// Mutex.Lock and Barrier.Wait have no limit of their own. Nor have the loads and stores of an attached
+// program, also those of its word operations and copies: they wait as a load waits for memory. A page
+// that can't be had ends the program, or the function under Space.Guard.
 //
 // # Errors
 //
@@ -67,6 +83,9 @@
 //	ErrMismatch    a region or barrier that exists with other options
 //	ErrNotExist    a region that was to be opened and was never created
 //	ErrNotHeld     an Unlock without a Lock
+//	ErrMemory      a page that does not fit Config.MemoryLimit
+//	ErrHeapFull    an allocation that does not fit its Heap
+//	ErrNotMapped   plain memory in a program that is not attached
 //	ErrJoin        a node that could not become a member
 //
 // They arrive wrapped with operation, region and offset; test with errors.Is. A misuse that no correct
@@ -91,11 +110,19 @@
 // both sides is not survived yet: the side with that member declares the other one lost, and if the
 // other one is the larger it does the same.
 //
+// An attached program whose node dies ends with a message, since its memory is gone. A program that dies
+// leaves its node and its pages as they are, and gives its mutexes back.
+//
 // # Traps
 //
-// A program that computes on every processor starves its node: the Go runtime then looks at the
-// network every 10 ms or so, and other nodes wait that long for a page that is homed or owned here.
-// Leave a processor free (GOMAXPROCS, or fewer workers than processors) where others depend on it.
+// A program that computes on every processor starves the node in it: the Go runtime then looks at the
+// network every 10 ms or so, and other nodes wait that long for a page that is homed or owned there.
+// Leave a processor free (GOMAXPROCS, or fewer workers than processors) where others depend on it, or
+// attach the program, whose node then is a process of its own.
+//
+// In an attached program a load that waits for its page holds a processor of the Go runtime, and a copy
+// can't even be preempted. Where many goroutines would wait at once, Prefetch or take views first: these
+// waits park the goroutine.
 //
 // A view that is held across something slow delays every node that wants its pages. After
 // Config.ViewWarning the log names the line that took it.
@@ -109,9 +136,10 @@
 // # The way of a fault
 //
 // An access that finds its page here, with the right it needs, ends where it began: in access.go,
-// atomic.go or view.go, under the page's lock. Any other is a fault:
+// atomic.go or pin.go, under the page's lock. Any other is a fault:
 //
 //	access.go    the access becomes a waiter (page.go) of a batch
+//	trap.go      so does a load or store of an attached program, when the kernel tells of it
 //	engine.go    fault puts it to its page and steps the page's coherence.Page; perform does what the
 //	             step says, and sends a Request to the page's home
 //	peers.go     there, Packet decodes it and engine.go's message steps the home's coherence.Page, which
@@ -121,8 +149,9 @@
 //
 // What was counted on the way is in traffic.go, what views do to it in watch.go. Who is a member, and
 // which regions exist, is a view of the cluster: order.go makes one, install.go takes it up, join.go,
-// leave.go and takeover.go are the reasons to make one. sync.go is to package locks what engine.go is
-// to package coherence.
+// leave.go and takeover.go are the reasons to make one. syncengine.go is to package locks what engine.go
+// is to package coherence. Space and Region stand on two interfaces, backend and memory: a node fulfils
+// them in local.go and access.go, an attached program in attach.go and mapped.go.
 //
 // # What it does not do
 //
