@@ -68,15 +68,15 @@ type strip struct{ above, rows, below []float64 }
 
 // relax relaxes the points of one colour. The first of the rows is row lo of the grid.
 func (s strip) relax(lo, half int) {
-	n := len(s.above)
-	for i := lo; len(s.rows) > 0; i++ {
-		row, rest := s.rows[:n], s.rows[n:]
+	above, rows, n := s.above, s.rows, len(s.above)
+	for i := lo; len(rows) > 0; i++ {
+		row, rest := rows[:n], rows[n:]
 		below := s.below
 		if len(rest) > 0 {
 			below = rest[:n]
 		}
-		relaxRow(s.above, row, below, 1+(i+half)%2)
-		s.above, s.rows = row, rest
+		relaxRow(above, row, below, 1+(i+half)%2)
+		above, rows = row, rest
 	}
 }
 
