@@ -19,6 +19,7 @@ import (
 const (
 	ranksEnv = "PAGEMESH_TEST_RANKS"
 	specsEnv = "PAGEMESH_TEST_SPECS"
+	leaveEnv = "PAGEMESH_TEST_LEAVE" // not empty: this rank is asked to leave
 )
 
 func TestMain(m *testing.M) {
@@ -54,12 +55,21 @@ func runAttachedRank(n string) error {
 	defer s.Close()
 	out := json.NewEncoder(os.Stdout)
 	j := Job{Space: s, Ranks: ranks, Specs: specs, Emit: func(r Result) { _ = out.Encode(r) }}
+	if os.Getenv(leaveEnv) != "" {
+		go leaveSoon(ctx, &j)
+	}
 	return j.Run(ctx)
 }
 
 // runAttached runs specs on programs that are attached to nodes in this process, and returns what rank 0
 // emits.
 func runAttached(t *testing.T, ranks int, specs ...Spec) []Result {
+	t.Helper()
+	return runLeaving(t, ranks, 0, specs...)
+}
+
+// runLeaving does so, with the last of the ranks asked to leave.
+func runLeaving(t *testing.T, ranks, leaving int, specs ...Spec) []Result {
 	t.Helper()
 	asked, err := json.Marshal(specs)
 	if err != nil {
@@ -77,6 +87,9 @@ func runAttached(t *testing.T, ranks int, specs ...Spec) []Result {
 		seeds = []string{s.Addr()}
 		cmd := exec.CommandContext(t.Context(), os.Args[0])
 		cmd.Env = append(os.Environ(), fmt.Sprintf("%s=%d", ranksEnv, ranks), specsEnv+"="+string(asked), dsm.EnvAttach+"="+socket)
+		if rank >= ranks-leaving {
+			cmd.Env = append(cmd.Env, leaveEnv+"=1")
+		}
 		cmd.Stderr = os.Stderr
 		cmds = append(cmds, cmd)
 	}
@@ -120,5 +133,13 @@ func TestKernelsOnMappedMemory(t *testing.T) {
 		}
 		t.Logf("%-8s %8.3f s, sequential %8.3f s, %6d read and %6d write faults, %8d bytes", r.Workload, r.Seconds, r.SequentialSeconds,
 			r.ReadFaults, r.WriteFaults, r.BytesMoved)
+	}
+}
+
+func TestAttachedRankLeaves(t *testing.T) {
+	for _, r := range runLeaving(t, 4, 2, Spec{Workload: "wordcount", Input: writeText(t)}) {
+		if !r.Verified || r.Access != "mapped" {
+			t.Errorf("%s, %s: %s", r.Workload, r.Access, r.Detail)
+		}
 	}
 }

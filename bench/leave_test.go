@@ -50,11 +50,7 @@ func TestJobWithoutOneRank(t *testing.T) {
 		done, stop := context.WithCancel(ctx)
 		defer stop()
 		if s.Rank() > 0 {
-			go func() {
-				for done.Err() == nil && !j.Leave() {
-					runtime.Gosched()
-				}
-			}()
+			go leaveSoon(done, j)
 		}
 		if err := j.Run(ctx); err != nil {
 			t.Errorf("rank %d: %v", s.Rank(), err)
@@ -62,5 +58,12 @@ func TestJobWithoutOneRank(t *testing.T) {
 	})
 	if members := len(spaces[0].Members()); members < ranks && results != 1 || members == ranks && results != 2 {
 		t.Errorf("%d results with %d members left", results, members)
+	}
+}
+
+// leaveSoon asks a rank to leave until it can.
+func leaveSoon(ctx context.Context, j *Job) {
+	for ctx.Err() == nil && !j.Leave() {
+		runtime.Gosched()
 	}
 }

@@ -93,6 +93,7 @@ func (r *region) vacate(pg *page, successor pagetable.NodeID) <-chan struct{} {
 		return closedChannel
 	}
 	if pg.vacant == nil {
+		w.dropLease(r, pg) // programs here don't keep it any more
 		if pg.proto.Home() != r.s.self {
 			pg.proto.Surrender(&w.rd)
 		} else if !pg.proto.HandOff(successor, &w.rd) {
