@@ -3,9 +3,11 @@ package main
 import (
 	"encoding/csv"
 	"fmt"
+	"os"
 	"slices"
 	"strconv"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -71,6 +73,33 @@ func TestBenchLosesNode(t *testing.T) {
 			t.Errorf("no worker reports the loss:\n%s", o.stderr)
 		}
 		awaitGone(t, all)
+	})
+}
+
+// TestBenchWorkerLeaves: a worker that gets SIGTERM while words are counted leaves, and every count is
+// right. It takes the time of a whole count, since the signal must come in the middle.
+func TestBenchWorkerLeaves(t *testing.T) {
+	if os.Getenv("PAGEMESH_LONG") == "" {
+		t.Skip("counts the words of the Go source: set PAGEMESH_LONG=1")
+	}
+	eachAccess(t, func(t *testing.T, access string) {
+		u := newUser(t)
+		p := u.start("bench", "run", "wordcount", "-n", "4", access, "-o", "json")
+		eventually(t, "the workers are at it", func() bool { return strings.Contains(u.run("pages").stdout, "stripes") })
+		workers := slices.DeleteFunc(descendants(p.cmd.Process.Pid), func(pid int) bool {
+			line, _ := os.ReadFile(fmt.Sprintf("/proc/%d/cmdline", pid))
+			words := strings.Split(string(line), "\x00")
+			return len(words) < 3 || words[2] != workerName
+		})
+		if len(workers) != 4 {
+			t.Fatalf("workers are %v, want 4", workers)
+		}
+		if err := syscall.Kill(workers[3], syscall.SIGTERM); err != nil {
+			t.Fatal(err)
+		}
+		if o := p.wait(); o.status != 0 || !strings.Contains(o.stdout, `"verified": true`) {
+			t.Errorf("%+v", o)
+		}
 	})
 }
 

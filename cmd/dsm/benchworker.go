@@ -52,6 +52,7 @@ func work(ctx context.Context, cfg dsm.Config, specs []bench.Spec) error {
 	j := bench.Job{Space: s, Ranks: cfg.Members, Specs: specs, Emit: func(r bench.Result) {
 		writing = errors.Join(writing, out.Encode(r))
 	}}
+	defer leaveOnTerm(&j)()
 	err = j.Run(ctx)
 	return errors.Join(err, writing, s.Close())
 }
