@@ -19,6 +19,9 @@ func init() {
 const (
 	latencyPages = 64 // of each region, prepared together
 	latencyBatch = 16 // of each kind in a row, so that drift meets all kinds alike
+	// latencyStride is how far apart pages are that are touched one after the other: neighbours would be
+	// read ahead where memory is mapped. It has no divisor in common with latencyPages.
+	latencyStride = 29
 )
 
 // latency is what the ranks share, and what rank 0 finds out.
@@ -30,11 +33,13 @@ type latency struct {
 
 	// Each page's words hold the round in which its owner wrote it. Rank 0 reads clean and dirty, writes
 	// missed without having it, and writes upgraded after reading it.
-	clean, dirty, missed, upgraded *dsm.Region
-	local                          *dsm.Region // homed at rank 0, which alone uses it
+	clean, dirty, missed, upgraded *pages
+	local                          *pages      // homed at rank 0, which alone uses it
 	wrong                          *dsm.Region // one word: how many values were not the expected ones
 
 	echo, hit, cleanRead, dirtyRead, writeMiss, upgrade samples
+
+	mapped *mappedLatency // nil if memory is not mapped
 }
 
 func measureLatency(ctx context.Context, r *Rank) error {
@@ -42,12 +47,16 @@ func measureLatency(ctx context.Context, r *Rank) error {
 	l := &latency{Rank: r, ctx: ctx, wire: openWire(ctx, r), owner: min(2, r.Ranks-1)}
 	defer l.wire.close()
 	r.Result.Params["dirty_owner"] = l.owner
-	for name, region := range map[string]**dsm.Region{
-		"clean": &l.clean, "dirty": &l.dirty, "missed": &l.missed, "upgraded": &l.upgraded, "wrong": &l.wrong,
+	for name, p := range map[string]**pages{
+		"clean": &l.clean, "dirty": &l.dirty, "missed": &l.missed, "upgraded": &l.upgraded,
 	} {
-		*region = r.homedAt(ctx, name, latencyPages, 1)
+		*p = newPages(r, r.homedAt(ctx, name, latencyPages, 1))
 	}
-	l.local = r.homedAt(ctx, "local", 1, 0)
+	l.wrong = r.homedAt(ctx, "wrong", 1, 1)
+	l.local = newPages(r, r.homedAt(ctx, "local", 1, 0))
+	if r.Space.Access() == dsm.Mapped {
+		l.mapped = newMappedLatency(ctx, r, rounds)
+	}
 	err := r.Timed(ctx, func() error {
 		for round := range rounds {
 			l.prepare(uint64(2*round + 1))
@@ -95,11 +104,12 @@ func (l *latency) prepare(round uint64) {
 func (l *latency) measure(round uint64) {
 	for first := 0; first < latencyPages; first += latencyBatch {
 		for range latencyBatch {
-			l.echo.time(func() { l.wire.fetch(l.clean.PageSize()) })
+			l.echo.time(func() { l.wire.fetch(l.clean.region.PageSize()) })
 		}
-		each := func(s *samples, op func(*dsm.Region, int, uint64), region *dsm.Region, value uint64) {
-			for page := first; page < first+latencyBatch; page++ {
-				s.time(func() { op(region, page, value) })
+		each := func(s *samples, op func(*pages, int, uint64), p *pages, value uint64) {
+			for i := first; i < first+latencyBatch; i++ {
+				page := i * latencyStride % latencyPages
+				s.time(func() { op(p, page, value) })
 			}
 		}
 		each(&l.cleanRead, l.read, l.clean, round)
@@ -108,6 +118,9 @@ func (l *latency) measure(round uint64) {
 		each(&l.upgrade, l.write, l.upgraded, round+1)
 		l.write(l.local, 0, round)
 		l.hit.timeEach(1000, func() { l.read(l.local, 0, round) })
+		if l.mapped != nil {
+			l.mapped.measure(l.ctx, l.Space)
+		}
 	}
 }
 
@@ -122,24 +135,45 @@ func (l *latency) inspect(round uint64) {
 	}
 }
 
-// write sets the first and the last word of a page.
-func (l *latency) write(region *dsm.Region, page int, value uint64) {
-	words := int64(region.PageSize() / 8)
-	v, err := dsm.ViewOf[uint64](l.ctx, region, int64(page)*words, words, pagetable.WriteAccess)
+// pages is a region whose pages are touched one by one: by plain loads and stores if it is mapped, else
+// through views.
+type pages struct {
+	region *dsm.Region
+	words  int      // of a page
+	plain  []uint64 // the whole region; nil if it is not mapped
+}
+
+func newPages(r *Rank, region *dsm.Region) *pages {
+	p := &pages{region: region, words: region.PageSize() / 8}
+	if r.Space.Access() == dsm.Mapped {
+		var err error
+		p.plain, err = dsm.Slice[uint64](region)
+		check(err)
+	}
+	return p
+}
+
+// use calls f with the words of a page.
+func (p *pages) use(ctx context.Context, page int, a pagetable.Access, f func([]uint64)) {
+	if p.plain != nil {
+		f(p.plain[page*p.words : (page+1)*p.words])
+		return
+	}
+	v, err := dsm.ViewOf[uint64](ctx, p.region, int64(page*p.words), int64(p.words), a)
 	check(err)
-	s := v.Slice()
-	s[0], s[len(s)-1] = value, value
+	f(v.Slice())
 	v.Release()
 }
 
+// write sets the first and the last word of a page.
+func (l *latency) write(p *pages, page int, value uint64) {
+	p.use(l.ctx, page, pagetable.WriteAccess, func(s []uint64) { s[0], s[len(s)-1] = value, value })
+}
+
 // read compares the first and the last word of a page with what they should be.
-func (l *latency) read(region *dsm.Region, page int, value uint64) {
-	words := int64(region.PageSize() / 8)
-	v, err := dsm.ViewOf[uint64](l.ctx, region, int64(page)*words, words, pagetable.ReadAccess)
-	check(err)
-	s := v.Slice()
-	right := s[0] == value && s[len(s)-1] == value
-	v.Release()
+func (l *latency) read(p *pages, page int, value uint64) {
+	var right bool
+	p.use(l.ctx, page, pagetable.ReadAccess, func(s []uint64) { right = s[0] == value && s[len(s)-1] == value })
 	if !right {
 		_, err := l.wrong.Add(l.ctx, 0, 1)
 		check(err)
@@ -152,6 +186,10 @@ func (l *latency) report() {
 		"write_miss": l.writeMiss, "upgrade": l.upgrade,
 	} {
 		l.Metric(name, s.metric())
+	}
+	if l.mapped != nil {
+		l.Metric("mapped_clean_read", l.cleanRead.metric())
+		l.mapped.report(l.Rank)
 	}
 	wrong, err := l.wrong.Load(l.ctx, 0)
 	check(err)

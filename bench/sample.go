@@ -15,6 +15,9 @@ func (s *samples) time(op func()) {
 	*s = append(*s, time.Since(start))
 }
 
+// add adds a duration that was measured elsewhere.
+func (s *samples) add(d time.Duration) { *s = append(*s, d) }
+
 // timeEach runs op n times and adds the mean duration: for what is too short for the clock.
 func (s *samples) timeEach(n int, op func()) {
 	start := time.Now()

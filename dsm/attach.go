@@ -136,7 +136,7 @@ func (a *attachment) ask(ctx context.Context, q question) (answeredQuestion, err
 }
 
 func (a *attachment) send(ctx context.Context, q question, fds ...int) (answeredQuestion, error) {
-	o := &openQuestion{wantsDescriptor: q.kind == askRegion, answer: make(chan answeredQuestion, 1)}
+	o := &openQuestion{wantsDescriptor: q.kind == askRegion || q.kind == askEcho, answer: make(chan answeredQuestion, 1)}
 	a.mu.Lock()
 	if a.err != nil {
 		a.mu.Unlock()

@@ -43,6 +43,10 @@ const (
 	askHome
 	// askDeclare says what a region is an array of: data is its layout.
 	askDeclare
+	// askEcho makes memory of n pages in which every trap is answered at once; its descriptor comes with
+	// the answer. askEchoEnd ends it.
+	askEcho
+	askEchoEnd
 	// askLeave has the node leave the space.
 	askLeave
 	askKindEnd

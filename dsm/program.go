@@ -21,6 +21,7 @@ type program struct {
 	trap    *vm.Trap
 	pagers  sync.WaitGroup
 	streams streams
+	echo    echo
 	// sampler is nil until the program's symbols are read, and if they can't be.
 	sampler atomic.Pointer[sampler]
 	gone    chan struct{} // closed when the program has ended
@@ -138,6 +139,8 @@ func (p *program) question(q question) {
 		switch q.kind {
 		case askRegion:
 			p.region(ctx, q)
+		case askEcho:
+			p.openEcho(q)
 		case askLeave:
 			p.leave(ctx, q)
 		default:
@@ -162,6 +165,8 @@ func (p *program) wait(ctx context.Context, q question) (value uint64, data []by
 		err = p.pin(ctx, q)
 	case askDeclare:
 		_, err = p.s.propose(ctx, layoutChange(q.region, string(q.data)))
+	case askEchoEnd:
+		err = p.echo.close()
 	case askHome:
 		value, err = p.home(q)
 	default:
@@ -200,6 +205,17 @@ func (p *program) region(ctx context.Context, q question) {
 	}
 	a := reply{id: q.id, data: coherence.EncodeRegion(*r.meta.Load())}
 	if err := p.conn.write(a.frame(), r.mem.(*vm.Shared).Descriptor()); err != nil {
+		p.end(err)
+	}
+}
+
+func (p *program) openEcho(q question) {
+	if err := p.echo.open(p.trap, q.n); err != nil {
+		p.answer(q.id, 0, nil, err)
+		return
+	}
+	a := reply{id: q.id}
+	if err := p.conn.write(a.frame(), p.echo.mem.Load().Descriptor()); err != nil {
 		p.end(err)
 	}
 }
@@ -330,6 +346,9 @@ func (p *program) release() {
 	}
 	p.mu.Unlock()
 	p.asked.Wait()
+	if err := p.echo.close(); err != nil {
+		p.s.log.Warn("the memory of an echo stays", "error", err)
+	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	for _, m := range p.mutexes {

@@ -34,6 +34,9 @@ func (p *program) serveTraps() {
 
 // trapped brings one fault to its page.
 func (p *program) trapped(w *work, f vm.Fault) {
+	if p.echo.answer(f) {
+		return
+	}
 	st := p.s.cur.Load()
 	meta, ok := st.view.Regions.At(f.Addr)
 	r := st.regions[meta.ID]
