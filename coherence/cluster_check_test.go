@@ -105,7 +105,7 @@ func (c *cluster) checkRights(page int) error {
 
 // checkHome checks that the home knows every node that has the page, if it is alive.
 func (c *cluster) checkHome(page int) error {
-	home := c.home(c.latest(), page)
+	home := c.home(page)
 	if home == 0 || !c.isRunning(home) {
 		return nil
 	}

@@ -28,7 +28,7 @@ func (c *cluster) fingerprint(b []byte) []byte {
 		}
 	}
 	for _, v := range c.views[oldest:] {
-		b = c.fingerprintView(v, b)
+		b = fingerprintView(v, b)
 	}
 	for page := range c.pages {
 		b = c.fingerprintPage(page, b)
@@ -47,14 +47,14 @@ func (c *cluster) fingerprint(b []byte) []byte {
 	return b
 }
 
-func (c *cluster) fingerprintView(v View, b []byte) []byte {
+func fingerprintView(v ordered, b []byte) []byte {
 	b = append(b, byte(len(v.Members)), byte(v.Departed), byte(v.Coordinator))
 	b = binary.AppendUvarint(b, v.Epoch)
 	for _, m := range v.Members {
 		b = append(b, byte(m.Node), byte(m.Successor))
 	}
-	for page := range c.pages {
-		b = append(b, byte(c.home(v, page)))
+	for _, home := range v.homes {
+		b = append(b, byte(home))
 	}
 	return b
 }

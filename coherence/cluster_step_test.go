@@ -187,8 +187,8 @@ func (c *cluster) effect(pl *place, cause *packet) error {
 	if err := c.put(pl, rd.Install, cause); err != nil {
 		return err
 	}
-	if rd.Before != rd.After {
-		c.note("%v has %v, had %v", pl.page.self, rd.After, rd.Before)
+	if rd.Before != rd.After && c.log != nil {
+		c.log("%v has %v, had %v", pl.page.self, rd.After, rd.Before)
 	}
 	for _, m := range rd.Send {
 		if err := c.send(pl, m); err != nil {
@@ -235,7 +235,9 @@ func (c *cluster) send(pl *place, m Message) error {
 	if m.Content == Bytes {
 		p.version = pl.frame
 	}
-	c.noteSent(p)
+	if c.log != nil {
+		c.log("%v", p)
+	}
 	if m.Kind == Grant && !c.isRunning(m.To) {
 		c.memory[m.Page.Index()].exposed = true
 	}
@@ -330,14 +332,14 @@ func (c *cluster) holds(n pagetable.NodeID, page int) bool {
 			}
 		}
 	}
-	return c.home(c.latest(), page) == n
+	return c.home(page) == n
 }
 
 // lose orders a view without n. If n was the coordinator, the first node that runs takes its place.
 func (c *cluster) lose(n pagetable.NodeID) {
 	v := c.latest()
 	for page := range c.pages {
-		c.memory[page].exposed = c.memory[page].exposed || c.home(v, page) == n
+		c.memory[page].exposed = c.memory[page].exposed || c.home(page) == n
 	}
 	if v.Coordinator == n {
 		first := slices.IndexFunc(v.Members, func(m Member) bool { return c.isRunning(m.Node) })
@@ -364,7 +366,7 @@ func (c *cluster) install(n pagetable.NodeID, view int) error {
 		}
 		c.suspect = page
 		pl := c.at(n, page)
-		pl.page.NewEpoch(v, c.home(v, page), &c.rd)
+		pl.page.NewEpoch(v.View, v.homes[page], &c.rd)
 		if err := c.effects(pl, nil); err != nil {
 			return err
 		}
@@ -432,11 +434,5 @@ func (c *cluster) join(n pagetable.NodeID) error {
 func (c *cluster) note(format string, args ...any) {
 	if c.log != nil {
 		c.log(format, args...)
-	}
-}
-
-func (c *cluster) noteSent(p packet) {
-	if c.log != nil {
-		c.log("%v", p)
 	}
 }

@@ -15,8 +15,8 @@ import (
 // A page's bytes are a version: 0 is zeros, each write makes the next one. A version is read from the
 // frame when a packet is sent and put into a frame when it is installed, as bytes would be.
 type cluster struct {
-	views []View // all that were ordered, first to last
-	nodes []node // node n is at n-1
+	views []ordered // all, first to last
+	nodes []node    // node n is at n-1
 	// places holds what each node knows of each page, all pages of a node side by side.
 	places []slot
 	pages  int
@@ -27,6 +27,12 @@ type cluster struct {
 	crashes, leaves int
 	joins           []string
 	*scratch
+}
+
+// ordered is a view, and the home of each page in it.
+type ordered struct {
+	View
+	homes []pagetable.NodeID
 }
 
 // node is what one node does, its pages aside.
@@ -170,9 +176,8 @@ func newCluster(nodes int, homes ...pagetable.NodeID) *cluster {
 	if err != nil {
 		panic(err)
 	}
-	c := &cluster{
-		views: []View{v}, pages: len(homes), memory: make([]memory, len(homes)), scratch: &scratch{},
-	}
+	c := &cluster{pages: len(homes), memory: make([]memory, len(homes)), scratch: &scratch{}}
+	c.order(v)
 	for range nodes {
 		c.addNode()
 	}
@@ -241,32 +246,36 @@ func (c *cluster) touch(n pagetable.NodeID, page int) *place {
 	pl := c.at(n, page)
 	if !pl.live {
 		v := c.viewOf(n)
-		pl.page = MakePage(pagetable.MakePageID(1, uint64(page)), n, c.home(v, page), v.Epoch)
+		pl.page = MakePage(pagetable.MakePageID(1, uint64(page)), n, v.homes[page], v.Epoch)
 		pl.live = true
 	}
 	return pl
 }
 
 func (c *cluster) node(n pagetable.NodeID) *node      { return &c.nodes[n-1] }
-func (c *cluster) viewOf(n pagetable.NodeID) View     { return c.views[c.node(n).view] }
-func (c *cluster) latest() View                       { return c.views[len(c.views)-1] }
+func (c *cluster) viewOf(n pagetable.NodeID) ordered  { return c.views[c.node(n).view] }
+func (c *cluster) latest() View                       { return c.views[len(c.views)-1].View }
 func (c *cluster) isRunning(n pagetable.NodeID) bool  { return c.node(n).status == running }
 func (c *cluster) isUpToDate(n pagetable.NodeID) bool { return c.node(n).view == len(c.views)-1 }
 
 // order makes v the latest view.
 func (c *cluster) order(v View) {
-	c.views = append(c.views, v)
-	c.note("view %d: epoch %d, members %v, staying %v", len(c.views)-1, v.Epoch, v.Nodes(), v.Staying())
-}
-
-// home returns a page's home in a view.
-func (c *cluster) home(v View, page int) pagetable.NodeID {
 	r, ok := v.Regions.ByID(1)
 	if !ok {
 		panic("cluster: no region")
 	}
-	return v.Home(r, uint64(page))
+	homes := make([]pagetable.NodeID, c.pages)
+	for page := range homes {
+		homes[page] = v.Home(r, uint64(page))
+	}
+	c.views = append(c.views, ordered{v, homes})
+	if c.log != nil {
+		c.log("view %d: epoch %d, members %v, staying %v", len(c.views)-1, v.Epoch, v.Nodes(), v.Staying())
+	}
 }
+
+// home returns a page's home in the latest view.
+func (c *cluster) home(page int) pagetable.NodeID { return c.views[len(c.views)-1].homes[page] }
 
 // post puts a packet under way.
 func (c *cluster) post(p packet) {

@@ -51,7 +51,15 @@ type request struct {
 	evicts bool // with NoAccess: the node stays in the space, and may ask for the page again
 }
 
-func (r request) String() string { return fmt.Sprintf("%v %v", r.node, r.access) }
+func (r request) String() string {
+	switch {
+	case r.evicts:
+		return fmt.Sprintf("%v evicts", r.node)
+	case r.access == pagetable.NoAccess:
+		return fmt.Sprintf("%v surrenders", r.node)
+	}
+	return fmt.Sprintf("%v %v", r.node, r.access)
+}
 
 // transaction serves one request. Its requester is 0 once it was lost.
 type transaction struct {

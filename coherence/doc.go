@@ -49,9 +49,8 @@
 //	upgrade, no other copy    R ─Request▶ H ─Grant▶ R                        no data
 //	write, copies at S        … H ─Invalidate▶ S ─InvalidateAck▶ H …         before any grant
 //	never written             R ─Request▶ H ─Grant zeros▶ R                  no data
-//
-//	evicted, other copies     S ─Evict▶ H ─Invalidate▶ S ─InvalidateAck▶ H
-//	evicted, the only copy    O ─Evict▶ H ─Forward▶ O ─Grant bytes▶ H           the home keeps the page
+//	evicted, other copies     S ─Evict▶ H ─Invalidate▶ S ─InvalidateAck▶ H   on nobody's behalf
+//	evicted, the only copy    O ─Evict▶ H ─Forward▶ O ─Grant▶ H              the home keeps the page
 //
 // # Epochs
 //
@@ -69,6 +68,23 @@
 //
 //	another's page     L ─Surrender▶ H … H ─Invalidate or Forward▶ L … H ─Taken▶ L
 //	its own page       L ─Handoff bytes▶ N ─Taken▶ L
+//
+// # How it is checked
+//
+// The tests drive the pages of a whole cluster as the contract says, and know what each access must
+// see. At every step one node may write or any number read, a right and bytes under way included; what
+// can be read is the last write; the home knows every holder; a page is lost only if a crash hit a node
+// that had it. At the end nothing is under way, unanswered or waiting, and every leaver is gone.
+//
+//	testdata/scenarios   each path of the protocol, event by event: a figure with its effects
+//	TestExplore          every order of events of two to four nodes; no run comes back to a state
+//	TestSimulate         seeded runs of up to 11 nodes and 40 pages; TestSimulateWide: of 1,024 nodes
+//	TestMutations        planted faults, each of which the two above must find
+//	FuzzDecode...        every decoder, within bounds of memory
+//	TestViewChanges      views against a naive twin
+//
+// What the explorer or the simulator finds it prints as a scenario or with its seed. PAGEMESH_LONG=1
+// makes both go much further; PAGEMESH_SEED=n repeats a simulation.
 //
 // # What it does not do
 //

@@ -1,7 +1,9 @@
 package coherence
 
 import (
+	"fmt"
 	"os"
+	"strings"
 	"testing"
 
 	"pagemesh/pagetable"
@@ -18,6 +20,15 @@ type setting struct {
 	crashes, leaves int
 	// small: it is explored under the race detector too.
 	small bool
+}
+
+// explore logs the first line of the scenario that a failure goes on with.
+func (s setting) explore(t *testing.T) (explored, census) {
+	t.Helper()
+	c := s.cluster()
+	t.Logf("nodes %d homes %v", len(s.programs), strings.Trim(fmt.Sprint(s.homes), "[]"))
+	x := explore(t, c)
+	return x, c.census
 }
 
 func (s setting) cluster() *cluster {
@@ -38,13 +49,13 @@ var settings = []setting{
 	{name: "pins", homes: homes{1}, programs: []string{"RW", "rW", "Rw"}},
 	{name: "two pages", homes: homes{1, 2}, programs: []string{"rw|rw", "rw|rw"}},
 	{name: "two pages, pins", homes: homes{1, 2}, programs: []string{"W|R", "w|W"}, small: true},
-	{name: "evictions", homes: homes{1}, programs: []string{"rw", "rwee", "rwe"}},
+	{name: "evictions", homes: homes{1}, programs: []string{"rw", "rwe", "wee"}},
 	{name: "evictions, pins", homes: homes{1}, programs: []string{"w", "Re", "We"}, small: true},
 	{name: "evictions and a crash", homes: homes{1}, programs: []string{"r", "we", "re"}, crashes: 1},
 	{name: "evictions and a leave", homes: homes{1}, programs: []string{"w", "re", "we"}, leaves: 1, small: true},
 	{name: "a crash", homes: homes{1}, programs: []string{"rw", "rw", "rw"}, crashes: 1},
 	{name: "a crash, pins", homes: homes{1}, programs: []string{"W", "RW", "rW"}, crashes: 1, small: true},
-	{name: "a crash of four", homes: homes{1}, programs: []string{"", "rw", "W", "rw"}, crashes: 1},
+	{name: "a crash of four", homes: homes{1}, programs: []string{"", "r", "W", "rw"}, crashes: 1},
 	{name: "a crash, two pages", homes: homes{1, 2}, programs: []string{"w|r", "r|w"}, crashes: 1},
 	{name: "two crashes", homes: homes{1}, programs: []string{"w", "rw", "rw"}, crashes: 2, small: true},
 	{name: "a leave", homes: homes{1}, programs: []string{"w", "rw", "rw"}, leaves: 1},
@@ -61,7 +72,8 @@ var settings = []setting{
 // longSettings take minutes and up to a few GiB.
 var longSettings = []setting{
 	{name: "three nodes", homes: homes{1}, programs: []string{"rrww", "rrww", "rrww"}},
-	{name: "evictions", homes: homes{1}, programs: []string{"rw", "rwwe", "rwee", "re"}},
+	{name: "evictions", homes: homes{1}, programs: []string{"rw", "rwwe", "rwee"}},
+	{name: "evictions, a crash and a leave", homes: homes{1}, programs: []string{"w", "re", "we"}, crashes: 1, leaves: 1},
 	{name: "five nodes", homes: homes{1}, programs: []string{"r", "rw", "w", "w", "r"}},
 	{name: "pins", homes: homes{1}, programs: []string{"rwR", "rW", "wRW"}},
 	{name: "three nodes, two pages", homes: homes{1, 2}, programs: []string{"r|w", "w|r", "w|w"}},
@@ -83,9 +95,9 @@ func TestExplore(t *testing.T) {
 			if raceOn && !s.small {
 				t.Skip("it has no goroutine, so the race detector only slows it down")
 			}
-			c := s.cluster()
-			total.add(explore(t, c))
-			seen.add(c.census)
+			x, n := s.explore(t)
+			total.add(x)
+			seen.add(n)
 		})
 	}
 	t.Logf("explored %v", total)
@@ -112,7 +124,10 @@ func TestExploreLong(t *testing.T) {
 	}
 	var total explored
 	for _, s := range longSettings {
-		t.Run(s.name, func(t *testing.T) { total.add(explore(t, s.cluster())) })
+		t.Run(s.name, func(t *testing.T) {
+			x, _ := s.explore(t)
+			total.add(x)
+		})
 	}
 	t.Logf("explored %v", total)
 }

@@ -141,7 +141,11 @@ func (x *explorer[M, E]) follow(from M, e E) error {
 func (x *explorer[M, E]) enter(m M, d digest) error {
 	x.states++
 	x.seen[d] = true
-	events := m.enabled(nil)
+	var events []E
+	if n := len(x.path); n < cap(x.path) {
+		events = x.path[:n+1][n].events[:0] // the memory of a step that is over
+	}
+	events = m.enabled(events)
 	x.path = append(x.path, step[M, E]{m, d, events, 0})
 	x.depth = max(x.depth, len(x.path)-1)
 	if len(events) > 0 {

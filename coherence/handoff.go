@@ -105,8 +105,9 @@ func (p *Page) handoff(m Message, rd *Ready) {
 	rd.Woken = p.copy.access
 }
 
-// relieve serves a Surrender or an Evict. For a Surrender the home takes what the leaving node holds, in a transaction like any
-// other, before it lets it go; the node's own requests came before and have been served.
+// relieve serves a Surrender or an Evict. For a Surrender the home takes what the leaving node holds, in
+// a transaction like any other, before it lets it go; the node's own requests came before and have been
+// served.
 func (p *Page) relieve(rd *Ready) {
 	d := p.dir
 	r := d.txn.request

@@ -95,9 +95,9 @@ type Message struct {
 	// From and To are not on the wire: the connection says who they are.
 	From, To pagetable.NodeID
 	// Epoch is the view's epoch at the sender. A Request, Surrender or Evict of an earlier epoch is
-	// refused silently: its sender repeats it when it learns the new epoch, if it still needs to. Every other kind belongs to a
-	// transaction, which the home has settled with its survivors when an epoch changes. A receiver
-	// holds a message of a later epoch back until it has that epoch's view.
+	// refused silently: its sender repeats it when it learns the new epoch, if it still needs to. Every
+	// other kind belongs to a transaction, which the home has settled with its survivors when an epoch
+	// changes. A receiver holds a message of a later epoch back until it has that epoch's view.
 	Epoch uint64
 	// Access is the right wanted (Request, Forward), given (Grant) or held (Cancelled).
 	Access pagetable.Access
