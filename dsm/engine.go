@@ -61,8 +61,9 @@ func (r *region) lockLive(index uint64) *page {
 	return pg
 }
 
-// fault brings wt to its page. wt has ended, or will end, when the group says so.
-func (w *work) fault(r *region, index uint64, wt *waiter) {
+// fault brings wt to its page. wt has ended, or will end, when the group says so. It returns false, and has
+// done nothing, if wt is a trap that waits there already.
+func (w *work) fault(r *region, index uint64, wt *waiter) bool {
 	pg := r.lockLive(index)
 	defer pg.mu.Unlock()
 	wt.pg = pg
@@ -70,9 +71,12 @@ func (w *work) fault(r *region, index uint64, wt *waiter) {
 	if w.s.leaving.Load() && wt.op != opLeave {
 		err = ErrClosed
 	}
-	if err != nil {
+	if err != nil && !(wt.op == opTrap && pg.allows(wt.want)) { // what is here stays usable
 		wt.finish(r, err)
-		return
+		return true
+	}
+	if pg.repeats(wt) {
+		return false
 	}
 	if wt.seen {
 		pg.traffic.sampled(wt.where)
@@ -84,14 +88,15 @@ func (w *work) fault(r *region, index uint64, wt *waiter) {
 		w.perform(r, pg, noCause, nil)
 	}
 	if n := len(pg.waiters); n == 0 || pg.waiters[n-1] != wt {
-		return
+		return true
 	}
 	if wt.op == opTouch && wt.group == nil {
 		pg.traffic.Ahead++
-		return
+		return true
 	}
 	wt.start = time.Now()
 	pg.traffic.fault(before, wt.want)
+	return true
 }
 
 // message brings a message of another node to its page, or returns false if the page has yet to be told

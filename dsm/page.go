@@ -69,7 +69,17 @@ type waiter struct {
 	start time.Time // set if another node has to be asked
 	seen  bool      // where says which line of the program waits
 	where site
-	group *group // nil if nobody waits in this process: a trap, or a page asked for ahead of it
+	group *group   // nil if nobody waits in this process: a trap, or a page asked for ahead of it
+	from  *program // of a trap
+}
+
+// repeats reports whether wt is a trap that waits already. Whenever a signal interrupts a thread's wait, the
+// thread touches the page again; signals come a hundred times a second, to have goroutines preempted, and
+// the goroutine may be on another thread then. So the threads of a program that wait for a page count once.
+func (pg *page) repeats(wt *waiter) bool {
+	return wt.op == opTrap && slices.ContainsFunc(pg.waiters, func(other *waiter) bool {
+		return other.from == wt.from && other.want == wt.want
+	})
 }
 
 // finish ends the wait. The caller holds pg.mu, unless the waiter never came to a page.

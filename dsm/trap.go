@@ -45,10 +45,12 @@ func (p *program) trapped(w *work, f vm.Fault) {
 		return
 	}
 	off := uint64(f.Addr - meta.Base)
-	wt := &waiter{want: f.Want, op: opTrap, off: int(off & (1<<r.shift - 1))}
+	wt := &waiter{want: f.Want, op: opTrap, off: int(off & (1<<r.shift - 1)), from: p}
 	wt.where, wt.seen = p.sampler.Load().sample(f)
 	index := off >> r.shift
-	w.fault(r, index, wt)
+	if !w.fault(r, index, wt) {
+		return
+	}
 	for from, to := p.streams.follow(r, index, f.Want); from < to; from++ {
 		w.ahead(r, from, f.Want)
 	}
