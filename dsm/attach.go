@@ -1,16 +1,20 @@
 package dsm
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
+	"io/fs"
 	"log/slog"
 	"net"
 	"os"
 	"path/filepath"
 	"sync"
 	"sync/atomic"
+	"syscall"
 	"time"
 
 	"pagemesh/coherence"
@@ -57,35 +61,64 @@ func CanMap() error {
 
 // attach connects this program to the node that serves at cfg.Attach.
 func attach(ctx context.Context, cfg Config) (*attachment, error) {
-	ctx, cancel := context.WithTimeout(ctx, cfg.JoinTimeout)
-	defer cancel()
-	conn, err := dialNode(ctx, cfg.Attach)
+	a, err := attachAt(ctx, cfg)
 	if err != nil {
 		return nil, fmt.Errorf("attach to the node at %s: %w", cfg.Attach, err)
 	}
+	return a, nil
+}
+
+func attachAt(ctx context.Context, cfg Config) (*attachment, error) {
+	ctx, cancel := context.WithTimeoutCause(ctx, cfg.JoinTimeout,
+		fmt.Errorf("it has not answered within %v: has it been stopped, or is it waiting for other members?", cfg.JoinTimeout))
+	defer cancel()
+	conn, err := dialNode(ctx, cfg.Attach)
+	if err != nil {
+		return nil, err
+	}
 	a := &attachment{
-		socket: cfg.Attach, conn: newAttachConn(conn), log: cfg.Logger, done: make(chan struct{}),
+		socket: cfg.Attach, conn: newAttachConn(conn, maxReply), log: cfg.Logger, done: make(chan struct{}),
 		asked: map[uint64]*openQuestion{}, regions: map[pagetable.RegionID]*mapping{},
 	}
-	if err := a.greet(ctx); err != nil {
+	if a.window, err = vm.NewWindow(vm.Options{}); err != nil {
+		return nil, errors.Join(err, conn.Close())
+	}
+	go a.read()
+	stop := context.AfterFunc(ctx, func() { a.end(context.Cause(ctx)) })
+	err = a.greet(ctx)
+	if !stop() && err == nil {
+		err = context.Cause(ctx)
+	}
+	if err != nil {
 		a.end(err)
-		return nil, fmt.Errorf("attach to the node at %s: %w", cfg.Attach, err)
+		return nil, errors.Join(err, a.window.Close())
 	}
 	return a, nil
 }
 
 // dialNode connects to a socket, which may be about to be opened.
 func dialNode(ctx context.Context, path string) (*net.UnixConn, error) {
+	if err := checkSocketPath(path); err != nil {
+		return nil, err
+	}
 	var d net.Dialer
+	var last error // that is not the end of ctx
 	for {
 		conn, err := d.DialContext(ctx, "unix", path)
-		if err == nil {
+		switch {
+		case err == nil:
 			return checkOwner(conn.(*net.UnixConn))
+		case errors.Is(err, fs.ErrPermission):
+			return nil, fmt.Errorf("%w: the node belongs to another user: start one of your own", err)
+		case errors.Is(err, fs.ErrNotExist), errors.Is(err, syscall.ECONNREFUSED):
+			last = fmt.Errorf("%w: is a node running with that socket (dsm node --socket)?", err)
+		case ctx.Err() == nil || last == nil:
+			return nil, err
 		}
 		select {
 		case <-time.After(retryPause):
 		case <-ctx.Done():
-			return nil, fmt.Errorf("%w: is a node running with that socket (dsm node --socket)?", err)
+			return nil, last
 		}
 	}
 }
@@ -107,11 +140,7 @@ func checkOwner(conn *net.UnixConn) (*net.UnixConn, error) {
 }
 
 // greet hands this program's trap to the node and learns who it is.
-func (a *attachment) greet(ctx context.Context) (err error) {
-	if a.window, err = vm.NewWindow(vm.Options{}); err != nil {
-		return err
-	}
-	go a.read()
+func (a *attachment) greet(ctx context.Context) error {
 	name, err := os.Executable()
 	if err != nil {
 		name = os.Args[0]
@@ -137,6 +166,9 @@ func (a *attachment) ask(ctx context.Context, q question) (answeredQuestion, err
 
 func (a *attachment) send(ctx context.Context, q question, fds ...int) (answeredQuestion, error) {
 	o := &openQuestion{wantsDescriptor: q.kind == askRegion || q.kind == askEcho, answer: make(chan answeredQuestion, 1)}
+	if len(q.data) > maxQuestionData {
+		return answeredQuestion{}, fmt.Errorf("a question with %d bytes for the node, at most %d are allowed", len(q.data), maxQuestionData)
+	}
 	a.mu.Lock()
 	if a.err != nil {
 		a.mu.Unlock()
@@ -146,18 +178,13 @@ func (a *attachment) send(ctx context.Context, q question, fds ...int) (answered
 	q.id = a.next
 	a.asked[q.id] = o
 	a.mu.Unlock()
-	if err := a.conn.write(q.frame(), fds...); err != nil {
-		a.end(a.lost(err))
-	}
+	a.write(q, fds...)
 	select {
 	case ans := <-o.answer:
 		return ans, ans.err
 	case <-ctx.Done():
 	}
-	cancel := question{kind: askCancel, arg: q.id}
-	if err := a.conn.write(cancel.frame()); err != nil {
-		a.end(a.lost(err))
-	}
+	a.write(question{kind: askCancel, arg: q.id})
 	ans := <-o.answer
 	if errors.Is(ans.err, context.Canceled) {
 		ans.err = context.Cause(ctx)
@@ -165,9 +192,10 @@ func (a *attachment) send(ctx context.Context, q question, fds ...int) (answered
 	return ans, ans.err
 }
 
-// tell puts a question to the node that has no answer.
-func (a *attachment) tell(q question) {
-	if err := a.conn.write(q.frame()); err != nil {
+// write puts a question on its way. What a node has said before it went is for the reader to find.
+func (a *attachment) write(q question, fds ...int) {
+	err := a.conn.write(q.frame(), fds...)
+	if err != nil && !errors.Is(err, syscall.EPIPE) && !errors.Is(err, syscall.ECONNRESET) {
 		a.end(a.lost(err))
 	}
 }
@@ -192,7 +220,10 @@ func (a *attachment) answer(frame []byte) error {
 	if err != nil {
 		return err
 	}
-	r.data = append([]byte(nil), r.data...)
+	r.data = bytes.Clone(r.data)
+	if r.id == 0 {
+		return fmt.Errorf("it says: %s", r.data)
+	}
 	a.mu.Lock()
 	o := a.asked[r.id]
 	delete(a.asked, r.id)
@@ -215,9 +246,15 @@ func (a *attachment) answer(frame []byte) error {
 	return nil
 }
 
-// lost says that the node is gone.
+// lost says that the node is gone, and why if it has not just ended.
 func (a *attachment) lost(cause error) error {
-	return fmt.Errorf("%w: the node at %s, which this program is attached to, has ended (%w)", ErrNodeLost, a.socket, cause)
+	err := fmt.Errorf("%w: the node at %s, which this program is attached to, has ended", ErrNodeLost, a.socket)
+	for _, plain := range []error{io.EOF, syscall.ECONNRESET, syscall.EPIPE, net.ErrClosed} {
+		if errors.Is(cause, plain) {
+			return err
+		}
+	}
+	return fmt.Errorf("%w or does not want it: %w", err, cause)
 }
 
 // end ends the attachment because of err: every question fails. A program that has regions mapped must
@@ -286,6 +323,24 @@ func (a *attachment) mapRegion(meta pagetable.Region, memory *os.File) (*mapping
 	m := &mapping{a: a, meta: meta, b: b[:meta.Size]}
 	a.regions[meta.ID] = m
 	return m, nil
+}
+
+// unmap ends the mapping of a region, or returns false if there is none.
+func (a *attachment) unmap(meta pagetable.Region) (bool, error) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if a.regions[meta.ID] == nil {
+		return false, nil
+	}
+	delete(a.regions, meta.ID)
+	return true, a.window.Unmap(meta.Range())
+}
+
+// maps reports whether a region is mapped.
+func (a *attachment) maps(id pagetable.RegionID) bool {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return a.regions[id] != nil
 }
 
 // inspect implements backend.

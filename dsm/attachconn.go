@@ -24,14 +24,15 @@ const maxUntaken = 8
 // some of them. One goroutine reads; any may write.
 type attachConn struct {
 	conn       *net.UnixConn
+	most       int // bytes of the longest frame that may come
 	buf        []byte
 	start, end int   // what was read and not yet returned
 	fds        []int // came and not yet taken, in order
 	wmu        sync.Mutex
 }
 
-func newAttachConn(conn *net.UnixConn) *attachConn {
-	return &attachConn{conn: conn, buf: make([]byte, 4<<10)}
+func newAttachConn(conn *net.UnixConn, most int) *attachConn {
+	return &attachConn{conn: conn, most: most, buf: make([]byte, 4<<10)}
 }
 
 // next returns the next frame without its length, valid until the next call. A descriptor that belongs
@@ -40,9 +41,9 @@ func (c *attachConn) next() ([]byte, error) {
 	for {
 		need := 4
 		if have := c.end - c.start; have >= 4 {
-			n := binary.BigEndian.Uint32(c.buf[c.start:])
-			if n > maxAttachFrame {
-				return nil, fmt.Errorf("a frame of %d bytes, at most %d are allowed", n, maxAttachFrame)
+			n := int64(binary.BigEndian.Uint32(c.buf[c.start:]))
+			if n > int64(c.most) {
+				return nil, fmt.Errorf("a frame of %d bytes, at most %d are allowed", n, c.most)
 			}
 			if need += int(n); have >= need {
 				frame := c.buf[c.start+4 : c.start+need]
@@ -50,17 +51,18 @@ func (c *attachConn) next() ([]byte, error) {
 				return frame, nil
 			}
 		}
-		if err := c.fill(need); err != nil {
+		if err := c.fill(); err != nil {
 			return nil, err
 		}
 	}
 }
 
-// fill reads once, behind what is there, into a buffer that holds at least need bytes from start on.
-func (c *attachConn) fill(need int) error {
+// fill reads once, behind what is there. The buffer grows with what has come, not with what a length
+// announces.
+func (c *attachConn) fill() error {
 	buf := c.buf
-	if need > len(buf) {
-		buf = make([]byte, max(need, 2*len(buf)))
+	if c.end-c.start == len(buf) {
+		buf = make([]byte, 2*len(buf))
 	}
 	c.start, c.end = 0, copy(buf, c.buf[c.start:c.end])
 	c.buf = buf

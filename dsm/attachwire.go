@@ -58,8 +58,11 @@ const attachVersion = 1
 const (
 	questionFields = 6
 	replyFields    = 3
-	// maxAttachFrame bounds a frame: the longest answer of the control protocol and its header.
-	maxAttachFrame = maxControl + 1<<10
+	// maxQuestion bounds a question's frame: the longest is about a region with all its homes.
+	maxQuestion     = 64 << 10
+	maxQuestionData = maxQuestion - 64 // without the header
+	// maxReply bounds an answer's frame: the longest is one of the control protocol, with its header.
+	maxReply = maxControl + 1<<10
 )
 
 // question is what a program asks.
@@ -73,7 +76,7 @@ type question struct {
 }
 
 // reply is what the node answers. A code other than 0 is an error: its index in wireErrors plus one,
-// with the text in data.
+// with the text in data. With id 0 it says why the node ends the attachment.
 type reply struct {
 	id, code, value uint64
 	data            []byte

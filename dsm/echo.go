@@ -26,21 +26,21 @@ func echoRange(n int64) pagetable.Range {
 }
 
 // open makes the memory, with all its frames, and lets the program's traps in it be answered.
-func (e *echo) open(trap *vm.Trap, pages int64) error {
+func (e *echo) open(trap *vm.Trap, pages int64) (*vm.Shared, error) {
 	const most = 1 << 16
 	if pages < 1 || pages > most {
-		return fmt.Errorf("echo of %d pages, 1 to %d are allowed", pages, most)
+		return nil, fmt.Errorf("echo of %d pages, 1 to %d are allowed", pages, most)
 	}
 	mem, err := vm.NewShared("echo", echoRange(pages))
 	if err != nil {
-		return err
+		return nil, err
 	}
 	clear(mem.Bytes(0, int(mem.Size())))
 	mem.Attach(trap)
 	if !e.mem.CompareAndSwap(nil, mem) {
-		return errors.Join(errors.New("the program has an echo already"), mem.Close())
+		return nil, errors.Join(errors.New("the program has an echo already"), mem.Close())
 	}
-	return nil
+	return mem, nil
 }
 
 // answer gives a page at once if the fault is in the echo's memory.

@@ -92,7 +92,6 @@ func (r *region) vacate(pg *page, successor pagetable.NodeID) <-chan struct{} {
 	if !pg.live {
 		return closedChannel
 	}
-	w.dropLease(r, pg)
 	if pg.vacant == nil {
 		w.dropLease(r, pg) // programs here don't keep it any more
 		if pg.proto.Home() != r.s.self {

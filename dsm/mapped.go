@@ -52,6 +52,9 @@ func (m *mapping) word(_ context.Context, off int64, o wordOp) (v uint64, ok boo
 
 // pin implements memory. The node pins; the program's accesses are still its own.
 func (m *mapping) pin(ctx context.Context, h hold) ([]byte, error) {
+	if !m.a.maps(m.meta.ID) {
+		return nil, errUnmapped
+	}
 	q := question{kind: askPin, region: m.meta.ID, span: h.span, arg: uint64(h.access)}
 	if _, err := m.a.ask(ctx, q); err != nil {
 		return nil, err
@@ -61,7 +64,7 @@ func (m *mapping) pin(ctx context.Context, h hold) ([]byte, error) {
 
 // unpin implements memory.
 func (m *mapping) unpin(h hold) {
-	m.a.tell(question{kind: askUnpin, region: m.meta.ID, span: h.span, arg: uint64(h.access)})
+	m.a.write(question{kind: askUnpin, region: m.meta.ID, span: h.span, arg: uint64(h.access)})
 }
 
 // home implements memory.
@@ -96,7 +99,7 @@ func (a *attachment) explain(addr pagetable.Addr) error {
 	}
 	a.mu.Unlock()
 	if m == nil {
-		return fmt.Errorf("address %v: %w: no region is mapped there", addr, ErrRange)
+		return fmt.Errorf("address %v: %w: no region is there", addr, ErrNotMapped)
 	}
 	off := int64(addr - m.meta.Base)
 	index := off / int64(m.meta.PageSize)
@@ -124,7 +127,30 @@ func (r *Region) Bytes() ([]byte, error) {
 	if !ok {
 		return nil, fmt.Errorf("bytes of region %q: %w: attach the program to a node, or use views", r.name, ErrNotMapped)
 	}
+	if !m.a.maps(m.meta.ID) {
+		return nil, fmt.Errorf("bytes of region %q: %w", r.name, errUnmapped)
+	}
 	return m.b, nil
+}
+
+// errUnmapped says that a region was mapped once.
+var errUnmapped = fmt.Errorf("%w any more: open it again with Space.Region", ErrNotMapped)
+
+// Unmap takes the region out of this program's memory, for every Region of its name that the program has.
+// Nobody may use its memory then: slices, pointers, views. Space.Region maps it again, at the same address.
+// The error is ErrNotMapped if it is not mapped, as in an embedded node.
+func (r *Region) Unmap() error {
+	done, err := false, error(nil)
+	if m, ok := r.m.(*mapping); ok {
+		done, err = m.a.unmap(m.meta)
+	}
+	if !done {
+		err = ErrNotMapped
+	}
+	if err != nil {
+		return fmt.Errorf("unmap region %q: %w", r.name, err)
+	}
+	return nil
 }
 
 // declare says what the region is an array of.

@@ -143,7 +143,7 @@ func (s *node) prepareServer() error {
 	if err != nil {
 		return err
 	}
-	s.server = &server{s: s, ln: ln, programs: map[*program]struct{}{}}
+	s.server = &server{s: s, ln: ln, programs: map[*program]bool{}}
 	return nil
 }
 

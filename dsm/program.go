@@ -1,10 +1,17 @@
 package dsm
 
 import (
+	"bytes"
 	"context"
+	"errors"
 	"fmt"
+	"io"
+	"math"
+	"net"
+	"os"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"pagemesh/coherence"
 	"pagemesh/locks"
@@ -24,14 +31,19 @@ type program struct {
 	echo    echo
 	// sampler is nil until the program's symbols are read, and if they can't be.
 	sampler atomic.Pointer[sampler]
-	gone    chan struct{} // closed when the program has ended
 	ending  sync.Once
 	asked   sync.WaitGroup // questions that are being answered
 
-	mu      sync.Mutex // guards what follows
-	waits   map[uint64]context.CancelCauseFunc
-	mutexes map[uint64]*nodeMutex
-	holds   map[heldView]int // views that the program holds, and how often
+	mu      sync.Mutex                         // guards what follows
+	waits   map[uint64]context.CancelCauseFunc // by question
+	mutexes map[uint64]*programMutex           // by the Mutex value's number in the program
+	holds   map[heldView]int                   // views that the program holds, and how often
+}
+
+// programMutex is the node's side of one Mutex value in a program.
+type programMutex struct {
+	nodeMutex
+	users int // goroutines of the program that wait for it or hold it; without any it is forgotten
 }
 
 type heldView struct {
@@ -39,10 +51,36 @@ type heldView struct {
 	h      hold
 }
 
-// greet reads the program's first question and takes its trap.
-func (p *program) greet() error {
+const (
+	// greetTime bounds the wait for a program's first question.
+	greetTime = 10 * time.Second
+	// maxOpen bounds the questions of one program that wait for their answers. Each takes a goroutine here.
+	maxOpen = 1 << 16
+)
+
+func newProgram(s *node, conn *net.UnixConn) *program {
+	return &program{
+		s: s, conn: newAttachConn(conn, maxQuestion),
+		waits: map[uint64]context.CancelCauseFunc{}, mutexes: map[uint64]*programMutex{}, holds: map[heldView]int{},
+	}
+}
+
+// greet finds out who the program is, reads its first question and takes its trap.
+func (p *program) greet() (err error) {
+	if p.peer, err = vm.PeerOf(p.conn.conn); err != nil {
+		return err
+	}
+	if p.peer.UID != os.Geteuid() {
+		return fmt.Errorf("it belongs to user %d, this node to user %d", p.peer.UID, os.Geteuid())
+	}
+	if err := p.conn.conn.SetReadDeadline(time.Now().Add(greetTime)); err != nil {
+		return err
+	}
 	frame, err := p.conn.next()
 	if err != nil {
+		return err
+	}
+	if err := p.conn.conn.SetReadDeadline(time.Time{}); err != nil {
 		return err
 	}
 	q, err := decodeQuestion(frame)
@@ -112,28 +150,33 @@ func (p *program) serve() error {
 		if err != nil {
 			return err
 		}
-		q.data = append([]byte(nil), q.data...)
-		p.question(q)
+		q.data = bytes.Clone(q.data)
+		if err := p.question(q); err != nil {
+			return err
+		}
 	}
 }
 
-// question answers q, in a goroutine of its own if it may have to wait.
-func (p *program) question(q question) {
+// question answers q, in a goroutine of its own if it may have to wait. An error says that no program of
+// this version asks that.
+func (p *program) question(q question) error {
 	switch q.kind {
+	case askAttach:
+		return errors.New("a program that is attached asks to attach")
 	case askCancel:
 		p.cancel(q.arg)
-		return
+		return nil
 	case askUnpin:
 		p.unpin(q)
-		return
+		return nil
 	case askUnlock:
-		p.answer(q.id, 0, nil, p.mutex(q).unlock())
-		return
+		p.answer(q.id, 0, nil, p.unlock(q))
+		return nil
 	}
-	ctx, cancel := context.WithCancelCause(context.Background())
-	p.mu.Lock()
-	p.waits[q.id] = cancel
-	p.mu.Unlock()
+	ctx, err := p.open(q.id)
+	if ctx == nil {
+		return err
+	}
 	p.asked.Go(func() {
 		defer p.cancel(q.id)
 		switch q.kind {
@@ -148,6 +191,26 @@ func (p *program) question(q question) {
 			p.answer(q.id, value, data, err)
 		}
 	})
+	return nil
+}
+
+// open returns the context of a question that may have to wait, or nil if the program has too many, which
+// is its answer then.
+func (p *program) open(id uint64) (context.Context, error) {
+	p.mu.Lock()
+	if p.waits[id] != nil {
+		p.mu.Unlock()
+		return nil, fmt.Errorf("question %d is asked again before it is answered", id)
+	}
+	if len(p.waits) >= maxOpen {
+		p.mu.Unlock()
+		p.answer(id, 0, nil, fmt.Errorf("the program waits for %d answers of its node, more are not allowed", maxOpen))
+		return nil, nil
+	}
+	defer p.mu.Unlock()
+	ctx, cancel := context.WithCancelCause(context.Background())
+	p.waits[id] = cancel
+	return ctx, nil
 }
 
 // wait answers the questions that may have to wait for other nodes.
@@ -156,7 +219,7 @@ func (p *program) wait(ctx context.Context, q question) (value uint64, data []by
 	case askLock:
 		value, err = p.lock(ctx, q)
 	case askWait:
-		err = p.s.wait(ctx, string(q.data), int(q.arg))
+		err = p.arrive(ctx, q)
 	case askInspect:
 		data, err = p.s.inspect(ctx, controlKind(q.arg), q.data)
 	case askTouch:
@@ -187,6 +250,9 @@ func (p *program) cancel(id uint64) {
 }
 
 func (p *program) answer(id, value uint64, data []byte, err error) {
+	if len(data) > maxControl {
+		err = fmt.Errorf("the answer has %d bytes, at most %d are allowed: ask for less", len(data), maxControl)
+	}
 	a := reply{id: id, value: value, data: data}
 	if err != nil {
 		a.code, a.data = errorCode(err)+1, []byte(err.Error())
@@ -210,12 +276,13 @@ func (p *program) region(ctx context.Context, q question) {
 }
 
 func (p *program) openEcho(q question) {
-	if err := p.echo.open(p.trap, q.n); err != nil {
+	mem, err := p.echo.open(p.trap, q.n)
+	if err != nil {
 		p.answer(q.id, 0, nil, err)
 		return
 	}
 	a := reply{id: q.id}
-	if err := p.conn.write(a.frame(), p.echo.mem.Load().Descriptor()); err != nil {
+	if err := p.conn.write(a.frame(), mem.Descriptor()); err != nil {
 		p.end(err)
 	}
 }
@@ -254,15 +321,29 @@ func (p *program) find(q question) (*region, error) {
 	return r, nil
 }
 
+// right returns the right that q asks for.
+func (q *question) right() (pagetable.Access, error) {
+	a := pagetable.Access(q.arg)
+	if q.arg > math.MaxUint8 || a == pagetable.NoAccess || !a.Valid() {
+		return 0, fmt.Errorf("access %d: want read or write", q.arg)
+	}
+	return a, nil
+}
+
 func (p *program) touch(ctx context.Context, q question) error {
 	r, err := p.find(q)
 	if err != nil {
 		return err
 	}
-	return r.transfer(ctx, pagetable.Access(q.arg), opTouch, q.span, nil)
+	a, err := q.right()
+	if err != nil {
+		return err
+	}
+	return r.transfer(ctx, a, opTouch, q.span, nil)
 }
 
 func (p *program) home(q question) (uint64, error) {
+	q.n = 1
 	r, err := p.find(q)
 	if err != nil {
 		return 0, err
@@ -275,7 +356,11 @@ func (p *program) pin(ctx context.Context, q question) error {
 	if err != nil {
 		return err
 	}
-	v := heldView{q.region, hold{q.span, pagetable.Access(q.arg), 0}}
+	a, err := q.right()
+	if err != nil {
+		return err
+	}
+	v := heldView{q.region, hold{q.span, a, 0}}
 	if _, err := r.pin(ctx, v.h); err != nil {
 		return err
 	}
@@ -300,42 +385,85 @@ func (p *program) unpin(q question) {
 	}
 }
 
-// mutex returns the node's side of a program's Mutex value.
-func (p *program) mutex(q question) *nodeMutex {
+// enter returns the node's side of the Mutex value that q is about, for one more user.
+func (p *program) enter(q question) (*programMutex, error) {
+	name := string(q.data)
+	if err := locks.CheckName(name); err != nil {
+		return nil, err
+	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	m := p.mutexes[q.arg]
 	if m == nil {
-		name := string(q.data)
-		m = &nodeMutex{e: &p.s.sync, name: name, id: locks.MutexID(name)}
+		m = &programMutex{nodeMutex: nodeMutex{e: &p.s.sync, name: name, id: locks.MutexID(name)}}
 		p.mutexes[q.arg] = m
 	}
-	return m
+	if m.name != name {
+		return nil, fmt.Errorf("mutex value %d is called %q and %q", q.arg, m.name, name)
+	}
+	m.users++
+	return m, nil
+}
+
+// exit says that one user of a Mutex value is done.
+func (p *program) exit(value uint64, m *programMutex) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if m.users--; m.users == 0 {
+		delete(p.mutexes, value)
+	}
 }
 
 func (p *program) lock(ctx context.Context, q question) (uint64, error) {
-	token, err := p.mutex(q).lock(ctx)
-	if err == nil && p.isGone() {
-		err = p.mutex(q).unlock()
+	m, err := p.enter(q)
+	if err != nil {
+		return 0, err
+	}
+	token, err := m.lock(ctx)
+	if err != nil {
+		p.exit(q.arg, m)
 	}
 	return token, err
 }
 
-func (p *program) isGone() bool {
-	select {
-	case <-p.gone:
-		return true
-	default:
-		return false
+func (p *program) unlock(q question) error {
+	p.mu.Lock()
+	m := p.mutexes[q.arg]
+	p.mu.Unlock()
+	if m == nil {
+		return ErrNotHeld
 	}
+	err := m.unlock()
+	if err == nil {
+		p.exit(q.arg, m)
+	}
+	return err
 }
 
-// end ends the connection; the reader then cleans up.
-func (p *program) end(error) {
+// arrive waits at a barrier.
+func (p *program) arrive(ctx context.Context, q question) error {
+	name, parties := string(q.data), int(min(q.arg, math.MaxInt))
+	if err := errors.Join(locks.CheckName(name), locks.CheckParties(parties)); err != nil {
+		return err
+	}
+	return p.s.wait(ctx, name, parties)
+}
+
+// end ends the connection because of err; the reader then cleans up.
+func (p *program) end(err error) {
 	p.ending.Do(func() {
-		close(p.gone)
+		if _, broken := errors.AsType[*net.OpError](err); !broken && !errors.Is(err, io.EOF) && !errors.Is(err, ErrClosed) {
+			p.s.log.Warn("a program has to end", "pid", p.peer.PID, "error", err)
+			p.sayWhy(err)
+		}
 		p.conn.conn.Close()
 	})
+}
+
+// sayWhy tells the program why its attachment ends.
+func (p *program) sayWhy(err error) {
+	a := reply{code: errorCode(err) + 1, data: []byte(err.Error())}
+	_ = p.conn.write(a.frame()) // it ends in any case
 }
 
 // release gives up what a program that has ended waited for or held.

@@ -1,13 +1,14 @@
 package dsm
 
 import (
-	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"net"
 	"os"
 	"slices"
 	"sync"
+	"syscall"
 	"time"
 
 	"pagemesh/pagetable/vm"
@@ -18,20 +19,39 @@ type server struct {
 	s  *node
 	ln *net.UnixListener
 
-	mu       sync.Mutex // guards what follows
-	programs map[*program]struct{}
-	shared   []*vm.Shared // the memory of all regions that programs map
+	mu       sync.Mutex        // guards what follows
+	programs map[*program]bool // every connection; true: the program is attached
+	shared   []*vm.Shared      // the memory of all regions that programs map
 	closed   bool
+}
+
+// maxSocketPath is the longest path of a Unix socket that every system takes, in bytes.
+const maxSocketPath = 103
+
+func checkSocketPath(path string) error {
+	if len(path) > maxSocketPath {
+		return fmt.Errorf("socket %s: the path has %d bytes, at most %d are allowed: choose a shorter one", path, len(path), maxSocketPath)
+	}
+	return nil
 }
 
 // listen opens the socket at path, for this user only. A socket that nobody listens on any more is
 // replaced.
 func listen(path string) (*net.UnixListener, error) {
+	if err := checkSocketPath(path); err != nil {
+		return nil, err
+	}
 	addr := &net.UnixAddr{Name: path, Net: "unix"}
-	if conn, err := net.DialUnix("unix", nil, addr); err == nil {
+	conn, err := net.DialUnix("unix", nil, addr)
+	st, statErr := os.Lstat(path)
+	switch {
+	case err == nil:
 		conn.Close()
 		return nil, fmt.Errorf("a node serves programs at %s already: choose another socket", path)
-	} else if st, statErr := os.Lstat(path); statErr == nil && st.Mode().Type() == os.ModeSocket {
+	case statErr != nil: // nothing is there, or listening says what is wrong
+	case st.Mode().Type() != os.ModeSocket:
+		return nil, fmt.Errorf("serve programs at %s: a file that is no socket lies there: choose another path", path)
+	case errors.Is(err, syscall.ECONNREFUSED):
 		_ = os.Remove(path) // if it can't be removed, listening says why
 	}
 	ln, err := net.ListenUnix("unix", addr)
@@ -65,66 +85,67 @@ func (v *server) accept() {
 
 // serve is the life of one program's connection.
 func (v *server) serve(conn *net.UnixConn) {
-	p := &program{
-		s: v.s, conn: newAttachConn(conn), gone: make(chan struct{}), waits: map[uint64]context.CancelCauseFunc{},
-		mutexes: map[uint64]*nodeMutex{}, holds: map[heldView]int{},
-	}
+	p := newProgram(v.s, conn)
 	defer conn.Close()
 	defer p.conn.dropDescriptors()
-	peer, err := vm.PeerOf(conn)
-	if err == nil && peer.UID != os.Geteuid() {
-		err = fmt.Errorf("it belongs to user %d, this node to user %d", peer.UID, os.Geteuid())
-	}
-	if err == nil {
-		p.peer = peer
-		err = p.greet()
-	}
-	if err != nil {
-		v.s.log.Warn("a program was turned away", "pid", peer.PID, "error", err)
+	if !v.enter(p) {
 		return
 	}
-	if !v.add(p) {
-		p.trap.Close()
+	defer v.forget(p)
+	if err := p.greet(); err != nil {
+		v.s.log.Warn("a program was turned away", "pid", p.peer.PID, "error", err)
 		return
 	}
+	v.attach(p)
 	p.pagers.Go(p.serveTraps)
 	p.pagers.Go(p.startSampling)
 	p.announce(true)
 	p.greeted()
 
 	p.end(p.serve())
-	v.remove(p)
+	v.detach(p)
+	p.release()
+	p.announce(false)
 }
 
-// add makes a program one whose mappings follow the rights of this node.
-func (v *server) add(p *program) bool {
+// enter takes up a connection, unless the service has ended.
+func (v *server) enter(p *program) bool {
 	v.mu.Lock()
 	defer v.mu.Unlock()
-	if v.closed {
-		return false
+	if !v.closed {
+		v.programs[p] = false
 	}
-	v.programs[p] = struct{}{}
+	return !v.closed
+}
+
+func (v *server) forget(p *program) {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	delete(v.programs, p)
+}
+
+// attach makes a program one whose mappings follow the rights of this node.
+func (v *server) attach(p *program) {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	v.programs[p] = true
 	for _, mem := range v.shared {
 		mem.Attach(p.trap)
 	}
-	return true
 }
 
-// remove forgets a program that has ended.
-func (v *server) remove(p *program) {
+// detach ends that, when the program has ended.
+func (v *server) detach(p *program) {
 	v.mu.Lock()
-	delete(v.programs, p)
-	shared := slices.Clone(v.shared)
-	v.mu.Unlock()
-	for _, mem := range shared {
+	v.programs[p] = false
+	for _, mem := range v.shared {
 		mem.Detach(p.trap)
 	}
+	v.mu.Unlock()
 	if err := p.trap.Close(); err != nil {
 		v.s.log.Warn("detaching a program failed", "pid", p.peer.PID, "error", err)
 	}
 	p.pagers.Wait()
-	p.release()
-	p.announce(false)
 }
 
 // share makes a region's memory one that programs may map.
@@ -132,8 +153,10 @@ func (v *server) share(mem *vm.Shared) {
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	v.shared = append(v.shared, mem)
-	for p := range v.programs {
-		mem.Attach(p.trap)
+	for p, attached := range v.programs {
+		if attached {
+			mem.Attach(p.trap)
+		}
 	}
 }
 
@@ -141,10 +164,10 @@ func (v *server) share(mem *vm.Shared) {
 func (v *server) close() error {
 	v.mu.Lock()
 	v.closed = true
-	programs := v.programs
+	programs := slices.Collect(maps.Keys(v.programs))
 	v.mu.Unlock()
 	err := v.ln.Close()
-	for p := range programs {
+	for _, p := range programs {
 		p.end(ErrClosed)
 	}
 	return err
