@@ -3,11 +3,12 @@ package membership
 import (
 	"context"
 	"encoding/binary"
-	"errors"
 	"fmt"
 	"io"
+	"log/slog"
 	"net"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/hashicorp/memberlist"
@@ -22,13 +23,18 @@ const (
 )
 
 const (
-	// maxPacket is the largest packet that its two bytes of length can announce.
-	maxPacket = 1<<16 - 1
+	// maxPacket is the largest packet: twice what memberlist fills one up to.
+	maxPacket = 16 << 10
 	// deliveryTimeout bounds dialing, one write, and the wait for a connection's first byte.
 	deliveryTimeout = 500 * time.Millisecond
 	// idleTimeout is after what time without a packet a channel is closed by the sender; the receiver
 	// waits twice as long.
 	idleTimeout = 30 * time.Second
+	// maxExchanges is how many exchanges are being read at once. A member takes part in about one a
+	// second, in which it is a matter of milliseconds.
+	maxExchanges = 16
+	// exchangeTimeout bounds how long one is.
+	exchangeTimeout = 2 * time.Second
 )
 
 // gossip is memberlist's transport over an endpoint.
@@ -40,7 +46,10 @@ type gossip struct {
 	cancel  context.CancelFunc
 	packets chan *memberlist.Packet
 	streams chan net.Conn
+	log     *slog.Logger
 	wg      sync.WaitGroup // channels
+
+	exchanges atomic.Int32 // that are being read
 
 	mu       sync.Mutex
 	channels map[string]*channel // by destination
@@ -48,9 +57,9 @@ type gossip struct {
 
 var _ memberlist.NodeAwareTransport = (*gossip)(nil)
 
-func newGossip(ep transport.Endpoint, at *net.TCPAddr, suspect func(string)) *gossip {
+func newGossip(cfg Config, at *net.TCPAddr, suspect func(string)) *gossip {
 	g := &gossip{
-		ep: ep, at: at, suspect: suspect,
+		ep: cfg.Endpoint, at: at, suspect: suspect, log: cfg.Logger,
 		packets: make(chan *memberlist.Packet), streams: make(chan net.Conn),
 		channels: map[string]*channel{},
 	}
@@ -159,13 +168,32 @@ func (g *gossip) accept(conn net.Conn) {
 	case err == nil && kind[0] == kindPackets:
 		g.receive(c)
 	case err == nil && kind[0] == kindStream:
-		select {
-		case g.streams <- c:
+		if g.exchange(c) {
 			return // memberlist closes it
-		case <-g.ctx.Done():
 		}
 	}
 	c.Close()
+}
+
+// exchange passes a stream on to memberlist, if it is what members send and there aren't too many.
+func (g *gossip) exchange(c net.Conn) bool {
+	if g.exchanges.Add(1) > maxExchanges {
+		g.exchanges.Add(-1)
+		return false
+	}
+	defer g.exchanges.Add(-1)
+	c.SetReadDeadline(time.Now().Add(exchangeTimeout))
+	s, err := screenExchange(c)
+	if err != nil {
+		g.log.Debug("gossip refused", "from", c.RemoteAddr().String(), "err", err)
+		return false
+	}
+	select {
+	case g.streams <- s:
+		return true
+	case <-g.ctx.Done():
+		return false
+	}
 }
 
 // receive passes packets on until the channel ends.
@@ -173,7 +201,7 @@ func (g *gossip) receive(c net.Conn) {
 	for {
 		c.SetReadDeadline(time.Now().Add(2 * idleTimeout))
 		b, err := readPacket(c)
-		if err != nil {
+		if err != nil || !screenPacket(b) {
 			return
 		}
 		select {
@@ -191,8 +219,8 @@ func readPacket(r io.Reader) ([]byte, error) {
 		return nil, err
 	}
 	n := binary.BigEndian.Uint16(length[:])
-	if n == 0 {
-		return nil, errors.New("an empty gossip packet")
+	if n == 0 || n > maxPacket {
+		return nil, fmt.Errorf("a gossip packet of %d bytes", n)
 	}
 	b := make([]byte, n)
 	_, err := io.ReadFull(r, b)

@@ -58,7 +58,7 @@ func Start(cfg Config) (*Membership, error) {
 		return nil, err
 	}
 	m := &Membership{cfg: cfg}
-	m.net = newGossip(cfg.Endpoint, at, m.suspect)
+	m.net = newGossip(cfg, at, m.suspect)
 	if m.list, err = memberlist.Create(m.settings()); err != nil {
 		m.net.Shutdown()
 		return nil, fmt.Errorf("membership: %w", err)
