@@ -143,7 +143,7 @@ func (s *node) serveControl(conn net.Conn) {
 		if conn.SetDeadline(time.Now().Add(controlDeadline)) != nil {
 			return
 		}
-		kind, payload, err := readControl(conn)
+		kind, payload, err := readControl(conn, maxRequest)
 		if err != nil || s.cur.Load() == nil {
 			return
 		}
@@ -271,7 +271,7 @@ func (i *Inspector) inspect(ctx context.Context, kind controlKind, question []by
 	if err := writeControl(i.conn, kind, question); err != nil {
 		return nil, err
 	}
-	kind, answer, err := readControl(i.conn)
+	kind, answer, err := readControl(i.conn, maxControl)
 	switch {
 	case err != nil:
 		return nil, fmt.Errorf("the node did not answer: %w", err)

@@ -11,10 +11,13 @@ import (
 
 // learn installs a view that the coordinator has sent, unless a later one is here or this node has
 // voted for a coordinator that will replace the sender.
-func (s *node) learn(body []byte) error {
+func (s *node) learn(from pagetable.NodeID, body []byte) error {
 	v, err := coherence.DecodeView(body)
 	if err != nil {
 		return err
+	}
+	if !s.mayOrder(from, v) {
+		return fmt.Errorf("%v sends a view, which is not its to order", from)
 	}
 	s.viewMu.Lock()
 	old := v.Term < s.promised

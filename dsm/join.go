@@ -27,21 +27,22 @@ import (
 type controlKind byte
 
 const (
-	controlJoin     controlKind = 'j' // payload: joiner
-	controlWelcome  controlKind = 'w' // payload: node id, view
-	controlReady    controlKind = 'r' // all members are connected
-	controlJoined   controlKind = 'd' // the view with the node in it is ordered
-	controlElse     controlKind = 'e' // payload: address of the coordinator
-	controlRefused  controlKind = 'x' // payload: why
-	controlStatus   controlKind = 's' // asks for Status as JSON, here and below
-	controlPages    controlKind = 'p' // payload: PageQuery as JSON; asks for []PageStats
-	controlLocks    controlKind = 'l' // asks for []LockStatus
-	controlMembers  controlKind = 'm' // asks for []MemberStatus
-	controlStats    controlKind = 'n' // asks for the node's own NodeStats
-	controlTotals   controlKind = 't' // asks for the NodeStats of all members
-	controlReset    controlKind = 'z' // has all members forget what they counted
-	controlAnswer   controlKind = 'a' // payload: what was asked for
-	maxControl                  = transport.MaxBody
+	controlJoin     controlKind = 'j'               // payload: joiner
+	controlWelcome  controlKind = 'w'               // payload: node id, view
+	controlReady    controlKind = 'r'               // all members are connected
+	controlJoined   controlKind = 'd'               // the view with the node in it is ordered
+	controlElse     controlKind = 'e'               // payload: address of the coordinator
+	controlRefused  controlKind = 'x'               // payload: why
+	controlStatus   controlKind = 's'               // asks for Status as JSON, here and below
+	controlPages    controlKind = 'p'               // payload: PageQuery as JSON; asks for []PageStats
+	controlLocks    controlKind = 'l'               // asks for []LockStatus
+	controlMembers  controlKind = 'm'               // asks for []MemberStatus
+	controlStats    controlKind = 'n'               // asks for the node's own NodeStats
+	controlTotals   controlKind = 't'               // asks for the NodeStats of all members
+	controlReset    controlKind = 'z'               // has all members forget what they counted
+	controlAnswer   controlKind = 'a'               // payload: what was asked for
+	maxControl                  = transport.MaxBody // bytes of an answer
+	maxRequest                  = 4 << 10           // bytes of a request
 	controlDeadline             = 10 * time.Second
 	maxRedirects                = 8
 )
@@ -52,15 +53,15 @@ func writeControl(w io.Writer, kind controlKind, payload []byte) error {
 	return err
 }
 
-// readControl reads one message; its memory grows with what really arrives.
-func readControl(r io.Reader) (controlKind, []byte, error) {
+// readControl reads one message of at most most bytes; its memory grows with what really arrives.
+func readControl(r io.Reader, most uint32) (controlKind, []byte, error) {
 	var head [5]byte
 	if _, err := io.ReadFull(r, head[:]); err != nil {
 		return 0, nil, err
 	}
 	n := binary.BigEndian.Uint32(head[:])
-	if n == 0 || n > maxControl {
-		return 0, nil, fmt.Errorf("control message of %d bytes, at most %d are allowed", n, maxControl)
+	if n == 0 || n > most {
+		return 0, nil, fmt.Errorf("control message of %d bytes, at most %d are allowed", n, most)
 	}
 	payload, err := io.ReadAll(io.LimitReader(r, int64(n-1)))
 	if err == nil && len(payload) != int(n-1) {
@@ -130,7 +131,7 @@ func (s *node) askToJoin(ctx context.Context, addr string) (instead string, err 
 	if err := writeControl(conn, controlJoin, coherence.EncodeMember(me)); err != nil {
 		return "", err
 	}
-	kind, payload, err := readControl(conn)
+	kind, payload, err := readControl(conn, maxControl)
 	if err != nil {
 		return "", fmt.Errorf("%s: %w", addr, err)
 	}
@@ -166,7 +167,7 @@ func (s *node) welcomed(ctx context.Context, conn net.Conn, payload []byte) erro
 	if err := writeControl(conn, controlReady, nil); err != nil {
 		return err
 	}
-	kind, payload, err := readControl(conn)
+	kind, payload, err := readControl(conn, maxControl)
 	if err != nil || kind != controlJoined {
 		return fmt.Errorf("the coordinator went away: %s (%v)", payload, err)
 	}
@@ -208,7 +209,7 @@ func (s *node) admit(conn net.Conn, payload []byte) error {
 	if err := writeControl(conn, controlWelcome, welcome); err != nil {
 		return err
 	}
-	if kind, _, err := readControl(conn); err != nil || kind != controlReady {
+	if kind, _, err := readControl(conn, maxRequest); err != nil || kind != controlReady {
 		return fmt.Errorf("%v did not finish joining: %w", n, err)
 	}
 	m.Node = n

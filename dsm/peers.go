@@ -32,11 +32,15 @@ type peer struct {
 	// mu is held while a packet of the peer is handled; it guards the fields below.
 	mu   sync.Mutex
 	work *work
+	// member: a view with the node was installed. Until then the node is a guest, see guests.go.
+	member bool
 	// gone: a view without the node was installed; what still comes from it is dropped.
 	gone bool
 	// held are packets that came before the view that they were sent in. They are handled, in order,
 	// before any later packet of the peer.
 	held []heldPacket
+	// room is how many bytes of guestRoom the held packets take, as long as the peer is a guest.
+	room int64
 	// departed: the node said goodbye. down: its connection has ended.
 	departed, down atomic.Bool
 }
@@ -45,8 +49,10 @@ type heldPacket struct{ header, body []byte }
 
 // peerSet holds the connected peers. Reads take no lock.
 type peerSet struct {
-	mu  sync.Mutex
-	set atomic.Pointer[map[pagetable.NodeID]*peer]
+	mu     sync.Mutex
+	set    atomic.Pointer[map[pagetable.NodeID]*peer]
+	guests []*peer      // the first to come first; guarded by mu
+	room   atomic.Int64 // bytes that guests have sent and that are held
 }
 
 func (ps *peerSet) get(n pagetable.NodeID) *peer {
@@ -63,17 +69,16 @@ func (ps *peerSet) all() []*peer {
 	return nil
 }
 
-func (ps *peerSet) add(p *peer) {
-	ps.mu.Lock()
-	defer ps.mu.Unlock()
-	next := map[pagetable.NodeID]*peer{p.node: p}
+// add takes up a peer, in the place of one with its id, and forgets another one.
+func (ps *peerSet) add(p, forget *peer) {
+	next := map[pagetable.NodeID]*peer{}
 	if m := ps.set.Load(); m != nil {
-		for n, old := range *m {
-			if n != p.node {
-				next[n] = old
-			}
-		}
+		maps.Copy(next, *m)
 	}
+	if forget != nil && next[forget.node] == forget {
+		delete(next, forget.node)
+	}
+	next[p.node] = p
 	ps.set.Store(&next)
 }
 
@@ -85,7 +90,7 @@ var _ transport.Handler = (*handler)(nil)
 // Up implements transport.Handler.
 func (h *handler) Up(id transport.Identity, _ string) {
 	s := (*node)(h)
-	s.peers.add(&peer{node: id.Node, work: s.newWork()})
+	s.meet(&peer{node: id.Node, work: s.newWork()})
 }
 
 // Down implements transport.Handler. A connection that ends while its node is a member means that the
@@ -93,7 +98,11 @@ func (h *handler) Up(id transport.Identity, _ string) {
 func (h *handler) Down(n pagetable.NodeID, err error) {
 	s := (*node)(h)
 	p := s.peers.get(n)
+	if p == nil {
+		return // a guest that was shown out
+	}
 	p.down.Store(true)
+	s.forgetGuest(p)
 	s.calls.failPeer(n)
 	select {
 	case <-s.done:
@@ -120,11 +129,14 @@ func (h *handler) Stream(purpose transport.Purpose, conn net.Conn) {
 func (h *handler) Packet(out *transport.Outbox, from pagetable.NodeID, header, body []byte) {
 	s := (*node)(h)
 	p := s.peers.get(from)
+	if p == nil {
+		return // a guest that is being shown out
+	}
 	var err error
 	if len(header) > 0 && header[0] == classView {
 		// Before what follows on this connection is handled, and without p.mu: a new view goes
 		// through all peers.
-		err = s.learn(body)
+		err = s.learn(from, body)
 	} else {
 		p.mu.Lock()
 		p.work.out = out
@@ -150,26 +162,33 @@ func (s *node) packet(p *peer, header, body []byte) error {
 	if p.gone {
 		return nil
 	}
+	if !p.member {
+		return s.holdGuest(p, header, body)
+	}
+	if len(p.held) > 0 && (header[0] == classPage || header[0] == classLock) {
+		return p.hold(header, body)
+	}
+	done, err := s.handle(p, header, body)
+	if err != nil || done {
+		return err
+	}
+	return p.hold(header, body)
+}
+
+// handle handles a packet of a member, or returns false if it has to wait for a view.
+func (s *node) handle(p *peer, header, body []byte) (done bool, err error) {
 	switch header[0] {
 	case classPage, classLock:
-		if len(p.held) > 0 {
-			return p.hold(header, body)
-		}
-		done, err := s.protocol(p, header, body)
-		if err != nil || done {
-			return err
-		}
-		return p.hold(header, body)
+		return s.protocol(p, header, body)
 	case classCall:
-		return s.serveCall(p, header[1:], body)
+		return true, s.serveCall(p, header[1:], body)
 	case classAnswer:
-		return s.calls.answer(p.node, header[1:], body)
+		return true, s.calls.answer(p.node, header[1:], body)
 	case classGoodbye:
 		p.departed.Store(true)
-	default:
-		return fmt.Errorf("packet class %q is unknown", header[0])
+		return true, nil
 	}
-	return nil
+	return false, fmt.Errorf("packet class %q is unknown", header[0])
 }
 
 // protocol handles a packet whose order matters, or returns false if it has to wait for the view that
@@ -227,15 +246,18 @@ func (p *peer) hold(header, body []byte) error {
 func (s *node) release(p *peer) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	s.recognize(p)
+	if !p.member {
+		return
+	}
 	p.work.out = transport.NewOutbox(s.ep)
 	defer p.work.out.Flush()
 	for len(p.held) > 0 && !p.gone {
 		h := p.held[0]
-		done, err := s.protocol(p, h.header, h.body)
+		done, err := s.handle(p, h.header, h.body)
 		if err != nil {
 			s.refusePeer(p.node, err)
-			p.held = nil
-			return
+			break
 		}
 		if !done {
 			return
