@@ -153,7 +153,9 @@ func (s *node) serveControl(conn net.Conn) {
 			}
 			return
 		}
-		answer, err := s.inspect(context.Background(), kind, payload)
+		ctx, cancel := context.WithTimeout(context.Background(), controlDeadline/2)
+		answer, err := s.inspect(ctx, kind, payload)
+		cancel()
 		if err != nil {
 			_ = writeControl(conn, controlRefused, []byte(err.Error())) // the next read fails if this did
 			continue
@@ -173,8 +175,6 @@ func (s *node) inspect(ctx context.Context, kind controlKind, question []byte) (
 	if err := s.closed(); err != nil {
 		return nil, err
 	}
-	ctx, cancel := context.WithTimeout(ctx, controlDeadline/2)
-	defer cancel()
 	switch kind {
 	case controlStatus:
 		return answered(s.status(ctx))
