@@ -210,6 +210,10 @@ func TestPagesNameTheLinesThatWait(t *testing.T) {
 	found := map[uint64]int{}
 	for _, p := range pages {
 		for _, s := range p.Sites {
+			if raceEnabled && s.Function == "runtime.slicecopy" {
+				found[p.Page%2]++ // with the race detector copy is a Go function, whose caller can't be told
+				continue
+			}
 			_, number, _ := strings.Cut(s.Line, ".go:")
 			n, err := strconv.Atoi(number)
 			if err != nil || !strings.HasSuffix(s.Line, "attach_test.go:"+number) || !bytes.Contains(lines[n-1], []byte(want[p.Page%2])) {
