@@ -14,8 +14,11 @@ type link struct {
 	peer Identity
 	addr string        // where the peer can be dialed
 	up   chan struct{} // closed when Handler.Up has returned
-	in   inbound       // of the goroutine in serve
 	out  outgoing
+
+	// Of the goroutine in serve.
+	in   inbound
+	from reader
 }
 
 func newLink(ep *tcp, conn *net.TCPConn, peer Identity, addr string) (*link, error) {
@@ -23,10 +26,7 @@ func newLink(ep *tcp, conn *net.TCPConn, peer Identity, addr string) (*link, err
 	l.out = outgoing{
 		conn: conn, limit: ep.cfg.maxQueued, wake: make(chan struct{}, 1), stop: make(chan struct{}), held: true,
 	}
-	if err := l.out.attempt.init(conn); err != nil {
-		return nil, err
-	}
-	return l, conn.SetNoDelay(true)
+	return l, errors.Join(l.from.init(conn), l.out.attempt.init(conn), conn.SetNoDelay(true))
 }
 
 // serve is the life of the connection from Up to Down; it makes all calls of the handler for this peer.
@@ -54,7 +54,7 @@ func (l *link) serve() {
 func (l *link) receive() error {
 	out := NewOutbox(l.ep)
 	for {
-		if err := l.in.fill(l.conn); err != nil {
+		if err := l.in.fill(&l.from); err != nil {
 			return err
 		}
 		err := l.deliver(out)

@@ -152,9 +152,11 @@ func (s *Shared) protect(t *Trap, r pagetable.Range, before, after pagetable.Acc
 // Release implements Frames. A hole in the file unmaps its pages everywhere, also in programs that have
 // not told anybody that they map it.
 func (s *Shared) Release(off uint64, n int) error {
-	err := unix.Fallocate(s.fd, unix.FALLOC_FL_PUNCH_HOLE|unix.FALLOC_FL_KEEP_SIZE, int64(off), int64(n))
-	if err != nil {
-		return fmt.Errorf("take away %v: %w", s.rangeOf(off, n), err)
+	const mode = unix.FALLOC_FL_PUNCH_HOLE | unix.FALLOC_FL_KEEP_SIZE
+	// As in ioctl.
+	_, _, errno := unix.RawSyscall6(unix.SYS_FALLOCATE, uintptr(s.fd), mode, uintptr(off), uintptr(n), 0, 0)
+	if errno != 0 {
+		return fmt.Errorf("take away %v: %w", s.rangeOf(off, n), errno)
 	}
 	return nil
 }

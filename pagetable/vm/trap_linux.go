@@ -5,9 +5,11 @@ package vm
 import (
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"runtime"
 	"sync"
+	"syscall"
 	"unsafe"
 
 	"golang.org/x/sys/unix"
@@ -18,6 +20,7 @@ import (
 // Trap is the node's end of one program's userfaultfd: where its faults are read and answered.
 type Trap struct {
 	file *os.File // nonblocking, in the runtime's poller
+	raw  syscall.RawConn
 
 	mu sync.RWMutex // held to read while fd is used, so that its number is not another file's by then
 	fd int          // as in file; -1 after Close
@@ -35,7 +38,11 @@ func NewTrap(fd int) (*Trap, error) {
 	if err != nil {
 		return nil, errors.Join(fmt.Errorf("trap faults of a program: %w", err), unix.Close(fd))
 	}
-	return &Trap{fd: fd, file: os.NewFile(uintptr(fd), "userfaultfd")}, nil
+	t := &Trap{fd: fd, file: os.NewFile(uintptr(fd), "userfaultfd")}
+	if t.raw, err = t.file.SyscallConn(); err != nil {
+		return nil, errors.Join(err, t.file.Close())
+	}
+	return t, nil
 }
 
 // Next returns the next fault. Any number of goroutines may call it; each fault goes to one of them.
@@ -44,15 +51,20 @@ func NewTrap(fd int) (*Trap, error) {
 // again. After Close the error wraps fs.ErrClosed; the end of the program ends nothing here.
 func (t *Trap) Next() (Fault, error) {
 	var msg uffdMsg
-	for {
-		n, err := t.file.Read(unsafe.Slice((*byte)(unsafe.Pointer(&msg)), uffdMsgSize))
-		if err != nil {
-			return Fault{}, fmt.Errorf("read a fault: %w", err)
-		}
-		if n == uffdMsgSize && msg.event == eventPagefault {
-			return msg.fault(), nil
+	for msg.event != eventPagefault {
+		var errno unix.Errno
+		err := t.raw.Read(func(fd uintptr) bool {
+			_, _, errno = unix.RawSyscall(unix.SYS_READ, fd, uintptr(unsafe.Pointer(&msg)), unsafe.Sizeof(msg))
+			return errno != unix.EAGAIN
+		})
+		switch {
+		case err != nil: // there is no other reason
+			return Fault{}, fmt.Errorf("read a fault: %w", fs.ErrClosed)
+		case errno != 0:
+			return Fault{}, fmt.Errorf("read a fault: %w", errno)
 		}
 	}
+	return msg.fault(), nil
 }
 
 func (m *uffdMsg) fault() Fault {

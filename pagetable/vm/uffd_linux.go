@@ -70,10 +70,10 @@ type uffdCopyArg struct {
 	done                     int64
 }
 
-const uffdMsgSize = int(unsafe.Sizeof(uffdMsg{}))
-
+// ioctl makes a system call that never waits. The runtime isn't told of it: it would take the processor away
+// from the goroutine if the kernel ran another thread in between, such as the one that the call wakes.
 func ioctl(fd int, request uintptr, arg unsafe.Pointer) error {
-	if _, _, errno := unix.Syscall(unix.SYS_IOCTL, uintptr(fd), request, uintptr(arg)); errno != 0 {
+	if _, _, errno := unix.RawSyscall(unix.SYS_IOCTL, uintptr(fd), request, uintptr(arg)); errno != 0 {
 		return errno
 	}
 	return nil
