@@ -51,8 +51,13 @@ func (p *Page) Fault(want pagetable.Access, rd *Ready) {
 // nothing, if the node does not have the right.
 func (p *Page) Pin(a pagetable.Access) bool { return p.copy.pin(a) }
 
-// Unpin ends one Pin of the same access and serves what waited for it.
+// Unpin ends one Pin of the same access and serves what waited for it. If nothing did, see Delayed, rd may
+// be nil.
 func (p *Page) Unpin(a pagetable.Access, rd *Ready) {
+	if rd == nil {
+		p.copy.unpin(a)
+		return
+	}
 	p.begin(rd)
 	if m, ok := p.copy.unpin(a); ok {
 		p.dispatch(m, rd)

@@ -3,7 +3,6 @@ package dsm
 import (
 	"context"
 
-	"pagemesh/coherence"
 	"pagemesh/pagetable"
 )
 
@@ -66,8 +65,7 @@ func (r *region) unpinPage(pg *page, a pagetable.Access, site uintptr) {
 	pg.mu.Lock()
 	pg.forgetPin(a, site)
 	if pg.closed || !pg.proto.Delayed() {
-		var rd coherence.Ready
-		pg.proto.Unpin(a, &rd)
+		pg.proto.Unpin(a, nil)
 		pg.mu.Unlock()
 		return
 	}

@@ -6,7 +6,6 @@ import (
 	"io/fs"
 	"time"
 
-	"pagemesh/coherence"
 	"pagemesh/pagetable"
 	"pagemesh/pagetable/vm"
 )
@@ -99,8 +98,7 @@ func (pg *page) takeLease(a pagetable.Access) {
 	pg.proto.Pin(a)
 	pg.lease.access = a
 	if old != pagetable.NoAccess {
-		var nothing coherence.Ready // no message waits for this pin
-		pg.proto.Unpin(old, &nothing)
+		pg.proto.Unpin(old, nil) // no message waits for this pin
 	}
 }
 

@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"reflect"
-	"runtime"
 
 	"pagemesh/pagetable"
 	"pagemesh/pagetable/vm"
@@ -33,26 +32,30 @@ type hold struct {
 // View pins the bytes [off, off+n) for reading (pagetable.ReadAccess) or writing
 // (pagetable.WriteAccess). It waits until all of their pages are here, or ctx ends; if it fails nothing
 // is pinned. Writing through a view that was taken for reading is lost or worse.
+//
+//go:noinline
 func (r *Region) View(ctx context.Context, off, n int64, a pagetable.Access) (*View, error) {
-	v, err := r.view(ctx, hold{span{off, n}, a, callSite()})
+	h := hold{span{off, n}, a, callerPC()}
+	b, err := r.pin(ctx, h)
 	if err != nil {
 		return nil, err
 	}
-	return &v, nil
+	return &View{r, h, b}, nil
 }
 
-func (r *Region) view(ctx context.Context, h hold) (View, error) {
+// pin checks what h holds and pins it.
+func (r *Region) pin(ctx context.Context, h hold) ([]byte, error) {
 	if h.access == pagetable.NoAccess || !h.access.Valid() {
-		return View{}, fmt.Errorf("view with access %v: want read or write", h.access)
+		return nil, fmt.Errorf("view with access %v: want read or write", h.access)
 	}
 	if err := r.check(h.off, h.n); err != nil {
-		return View{}, err
+		return nil, err
 	}
 	b, err := r.m.pin(ctx, h)
 	if err != nil {
-		return View{}, fmt.Errorf("%v view of %d bytes at %d of region %q: %w", h.access, h.n, h.off, r.name, err)
+		return nil, fmt.Errorf("%v view of %d bytes at %d of region %q: %w", h.access, h.n, h.off, r.name, err)
 	}
-	return View{r: r, h: h, bytes: b}, nil
+	return b, nil
 }
 
 // Bytes returns the n bytes of the view, the memory itself. They must not be touched after Release.
@@ -69,13 +72,16 @@ func (v *View) Release() {
 
 // TypedView is a View whose bytes are elements of type T. Get one from ViewOf.
 type TypedView[T any] struct {
-	v View
+	r *Region // nil after Release
+	h hold
 	s []T
 }
 
 // ViewOf pins count elements of type T of a region that is an array of them: elements index to
 // index+count, at off = index*size of T. T must hold no Go pointers (ErrPointers), whose targets no other
 // node could reach, and have a size. What a View says holds for it.
+//
+//go:noinline
 func ViewOf[T any](ctx context.Context, r *Region, index, count int64, a pagetable.Access) (TypedView[T], error) {
 	size := int64(vm.SizeOf[T]())
 	if err := checkType[T](); err != nil {
@@ -85,11 +91,12 @@ func ViewOf[T any](ctx context.Context, r *Region, index, count int64, a pagetab
 		return TypedView[T]{}, fmt.Errorf("elements [%d, %d+%d) of %d bytes in region %q, which has %d bytes: %w",
 			index, index, count, size, r.name, r.size, ErrRange)
 	}
-	v, err := r.view(ctx, hold{span{index * size, count * size}, a, callSite()})
+	h := hold{span{index * size, count * size}, a, callerPC()}
+	b, err := r.pin(ctx, h)
 	if err != nil {
 		return TypedView[T]{}, err
 	}
-	return TypedView[T]{v: v, s: vm.Cast[T](v.bytes)}, nil
+	return TypedView[T]{r, h, vm.Cast[T](b)}, nil
 }
 
 // Slice returns the elements, nil after Release. They must not be touched after Release.
@@ -97,8 +104,11 @@ func (t *TypedView[T]) Slice() []T { return t.s }
 
 // Release ends the view. A second Release has no effect.
 func (t *TypedView[T]) Release() {
-	t.s = nil
-	t.v.Release()
+	if t.r == nil {
+		return
+	}
+	t.r.m.unpin(t.h)
+	t.r, t.s = nil, nil
 }
 
 // checkType refuses types that hold Go pointers. Plain numbers, the common case, need no reflection.
@@ -112,11 +122,4 @@ func checkType[T any]() error {
 		return fmt.Errorf("%w: %w; shared memory holds plain data only", ErrPointers, err)
 	}
 	return nil
-}
-
-// callSite returns the program counter of the caller's caller.
-func callSite() uintptr {
-	var pc [1]uintptr
-	runtime.Callers(3, pc[:])
-	return pc[0]
 }

@@ -408,3 +408,17 @@ func TestWarningNamesTheHolder(t *testing.T) {
 		}
 	})
 }
+
+// BenchmarkView takes and releases a view of a page that is here.
+func BenchmarkView(b *testing.B) {
+	r := openRegions(b, openNodes(b, 1, dsm.Config{}), "r", dsm.RegionOptions{Size: 1 << 20})[0]
+	ctx := b.Context()
+	for b.Loop() {
+		v, err := dsm.ViewOf[uint64](ctx, r, 0, 512, pagetable.WriteAccess)
+		if err != nil {
+			b.Fatal(err)
+		}
+		v.Slice()[0]++
+		v.Release()
+	}
+}
