@@ -1,9 +1,15 @@
 package dsm
 
-import "pagemesh/transport"
+import (
+	"pagemesh/pagetable/vm"
+	"pagemesh/transport"
+)
 
 // OnMemory returns cfg for a node whose endpoint is on a network in memory.
 func OnMemory(n *transport.MemoryNetwork, cfg Config) Config {
 	cfg.listen = n.Listen
 	return cfg
 }
+
+// Words returns b as words.
+func Words(b []byte) []uint64 { return vm.Cast[uint64](b) }
