@@ -37,7 +37,7 @@ func (p *testProgram) barrier(ctx context.Context, name string) error {
 }
 
 func runProgram(name string) int {
-	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+	ctx, cancel := context.WithTimeout(context.Background(), patience*time.Duration(long()))
 	defer cancel()
 	if err := startProgram(ctx, name); err != nil {
 		fmt.Fprintln(os.Stderr, err)
@@ -96,12 +96,15 @@ func servingWith(t *testing.T, n int, cfg dsm.Config) (spaces []*dsm.Space, sock
 	return spaces, sockets
 }
 
-// startPrograms starts one program a socket and returns their commands, whose output is collected.
+// startPrograms starts one program a socket and returns their commands, whose output is collected. A program
+// that hangs is killed.
 func startPrograms(t *testing.T, name string, sockets []string, n int, env ...string) []*exec.Cmd {
 	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), patience*time.Duration(long()))
+	t.Cleanup(cancel)
 	var cmds []*exec.Cmd
 	for rank, socket := range sockets {
-		cmd := exec.CommandContext(t.Context(), os.Args[0])
+		cmd := exec.CommandContext(ctx, os.Args[0])
 		cmd.Env = append(os.Environ(), programEnv+"="+name, dsm.EnvAttach+"="+socket, "GORACE=atexit_sleep_ms=0",
 			fmt.Sprintf("TEST_RANK=%d", rank), fmt.Sprintf("TEST_RANKS=%d", len(sockets)), fmt.Sprintf("TEST_N=%d", n))
 		cmd.Env = append(cmd.Env, env...)
@@ -129,7 +132,7 @@ func runPrograms(t *testing.T, name string, sockets []string, n int, env ...stri
 
 func init() {
 	programs["count"] = func(ctx context.Context, p *testProgram) error {
-		r, err := p.Region(ctx, "counters", dsm.RegionOptions{Size: 1 << 16})
+		r, err := p.Region(ctx, os.Getenv("TEST_REGION"), dsm.RegionOptions{Size: 1 << 16})
 		if err != nil {
 			return err
 		}
@@ -137,6 +140,10 @@ func init() {
 		if err != nil {
 			return err
 		}
+		if err := p.barrier(ctx, "count"); err != nil {
+			return err
+		}
+		defer collectGarbage()()
 		var wg sync.WaitGroup
 		for g := range 2 {
 			wg.Go(func() {
@@ -160,14 +167,22 @@ func init() {
 	}
 }
 
+// TestAttachedProgramsCountExactly: on one word, and on words of one page and of others.
 func TestAttachedProgramsCountExactly(t *testing.T) {
-	const nodes, n = 3, 20000
-	_, sockets := serving(t, nodes)
-	want := fmt.Sprintf("%d %d\n", 2*nodes*n, 2*2*nodes*n)
-	for rank, got := range runPrograms(t, "count", sockets, n) {
-		if got != want {
-			t.Errorf("program %d counted %q, want %q", rank, got, want)
-		}
+	n := 50_000 * long()
+	_, sockets := serving(t, 4)
+	for name, of := range map[string][]string{
+		"a node each":     sockets,
+		"two on one node": {sockets[0], sockets[0], sockets[1], sockets[1]},
+	} {
+		t.Run(name, func(t *testing.T) {
+			want := fmt.Sprintf("%d %d\n", 2*len(of)*n, 2*2*len(of)*n)
+			for rank, got := range runPrograms(t, "count", of, n, "TEST_REGION="+name) {
+				if got != want {
+					t.Errorf("program %d counted %q, want %q", rank, got, want)
+				}
+			}
+		})
 	}
 }
 
