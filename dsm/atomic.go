@@ -98,13 +98,21 @@ func (o wordOp) apply(b []byte, in int) (v uint64, ok bool) {
 	panic(fmt.Sprintf("dsm: word operation %d is unknown", o.kind))
 }
 
+// word performs an operation on the word at frame[in]. The caller holds pg.mu.
+func (pg *page) word(o wordOp, frame []byte, in int) (v uint64, ok bool) {
+	if o.kind != wordLoad {
+		pg.traffic.wrote(in, 8)
+	}
+	return o.apply(frame, in)
+}
+
 // word implements memory.
 func (r *region) word(ctx context.Context, off int64, o wordOp) (v uint64, ok bool, err error) {
 	index, in := uint64(off)>>r.shift, int(off)&(1<<r.shift-1)
 	if pg := r.pages.Get(index); pg != nil {
 		pg.mu.Lock()
 		if pg.allows(o.access()) {
-			v, ok = o.apply(r.frame(index), in)
+			v, ok = pg.word(o, r.frame(index), in)
 			pg.mu.Unlock()
 			return v, ok, nil
 		}
@@ -115,7 +123,7 @@ func (r *region) word(ctx context.Context, off int64, o wordOp) (v uint64, ok bo
 
 // slowWord fetches the page and performs o when it comes.
 func (r *region) slowWord(ctx context.Context, index uint64, in int, o wordOp) (v uint64, ok bool, err error) {
-	b := r.one(index, waiter{want: o.access(), op: opFunc, fn: func(frame []byte) { v, ok = o.apply(frame, in) }})
+	b := r.one(index, waiter{want: o.access(), op: opFunc, fn: func(pg *page, frame []byte) { v, ok = pg.word(o, frame, in) }})
 	err = b.wait(ctx)
 	return v, ok, err
 }

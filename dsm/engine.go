@@ -196,7 +196,9 @@ func (w *work) protect(r *region, pg *page, frame []byte) []byte {
 		w.s.memory.occupy(r, pg)
 	}
 	if rd.After == pagetable.WriteAccess {
-		pg.traffic.writable(frame, pg.used)
+		if r.mapped {
+			pg.traffic.shared(frame, pg.used)
+		}
 		pg.used = true
 	}
 	r.setRight(pg, rd.Before, rd.After)

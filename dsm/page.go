@@ -51,7 +51,7 @@ const (
 	opRead            // copy from the frame at off into buf
 	opWrite           // copy buf into the frame at off
 	opPin             // pin the page for a view
-	opFunc            // call fn with the frame
+	opFunc            // call fn with the page and its frame
 	opLeave           // nothing: this node leaves and wants the page only to hand it over
 	opTrap            // keep the page for a moment, for a thread of a program that wakes up now
 )
@@ -64,7 +64,7 @@ type waiter struct {
 	off   int
 	buf   []byte
 	site  uintptr
-	fn    func(frame []byte)
+	fn    func(pg *page, frame []byte)
 	pg    *page
 	start time.Time // set if another node has to be asked
 	seen  bool      // where says which line of the program waits
@@ -97,20 +97,23 @@ func (wt *waiter) serve(frame []byte) {
 	case opRead:
 		copy(wt.buf, frame[wt.off:])
 	case opWrite:
-		copy(frame[wt.off:], wt.buf)
+		wt.pg.traffic.wrote(wt.off, copy(frame[wt.off:], wt.buf))
 	case opPin:
-		wt.pg.pin(wt.want, wt.site)
+		wt.pg.pin(wt.want, wt.site, frame)
 	case opFunc:
-		wt.fn(frame)
+		wt.fn(wt.pg, frame)
 	case opTrap:
 		wt.pg.takeLease(wt.want)
 	}
 }
 
 // pin takes a pin that the caller knows to be allowed.
-func (pg *page) pin(a pagetable.Access, site uintptr) {
+func (pg *page) pin(a pagetable.Access, site uintptr, frame []byte) {
 	if !pg.proto.Pin(a) {
 		panic(fmt.Sprintf("dsm: pin %v without the right: %v", a, &pg.proto))
+	}
+	if a == pagetable.WriteAccess {
+		pg.traffic.shared(frame, true)
 	}
 	pg.pins = append(pg.pins, pin{a, site})
 }

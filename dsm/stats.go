@@ -18,7 +18,7 @@ type Counts struct {
 	Evictions     uint64 `json:"evictions"`     // copies given up because memory was short
 	BytesIn       uint64 `json:"bytes_in"`      // page bytes received
 	BytesOut      uint64 `json:"bytes_out"`     // page bytes sent
-	BytesChanged  uint64 `json:"bytes_changed"` // bytes in words that differed when a write right was lost
+	BytesChanged  uint64 `json:"bytes_changed"` // bytes in words that were written or differed when a write right was lost, each once
 	StallNanos    uint64 `json:"stall_ns"`      // time that faults waited, summed, in nanoseconds
 }
 

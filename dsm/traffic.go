@@ -11,9 +11,11 @@ import (
 // traffic counts what happens to one page at one node. The page's lock guards it.
 type traffic struct {
 	Counts
-	// written marks the words that this node changed, as far as its write rights have ended.
-	written pagetable.Footprint
-	// twin is a copy from when the write right came; nil with twinned set means a page of zeros.
+	// written marks the words that this node changed, as far as its write rights have ended. tenure marks
+	// those that it is known to have written since: by its own operations, which know what they write.
+	written, tenure pagetable.Footprint
+	// twin is a copy from before programs or views could write; nil with twinned set means a page of
+	// zeros.
 	twin    []byte
 	twinned bool
 	// sites are where attached programs were seen waiting for the page, and how often.
@@ -49,9 +51,12 @@ func (t *traffic) received(cause coherence.Message, n int) {
 	}
 }
 
-// writable makes the twin against which writes will be seen (Keleher et al., ISCA 92, section 4.1,
-// though here no diff is ever applied).
-func (t *traffic) writable(frame []byte, used bool) {
+// shared makes the twin against which writes will be seen of those who don't say what they write (Keleher
+// et al., ISCA 92, section 4.1, though here no diff is ever applied).
+func (t *traffic) shared(frame []byte, used bool) {
+	if t.twinned {
+		return
+	}
 	t.twinned = true
 	if !used {
 		return
@@ -64,17 +69,22 @@ func (t *traffic) writable(frame []byte, used bool) {
 	copy(t.twin, frame)
 }
 
-// writeLost compares the frame with its twin.
+// wrote notes that the node itself has written n bytes at off.
+func (t *traffic) wrote(off, n int) { t.tenure.Mark(off, off+n) }
+
+// writeLost takes stock when the write right ends.
 func (t *traffic) writeLost(frame []byte) {
-	if !t.twinned {
-		return
+	if t.twinned {
+		t.tenure.Diff(t.twin, frame)
+		if t.twin != nil {
+			b := t.twin
+			twins.Put(&b)
+		}
+		t.twin, t.twinned = nil, false
 	}
-	t.BytesChanged += uint64(t.written.Diff(t.twin, frame))
-	if t.twin != nil {
-		b := t.twin
-		twins.Put(&b)
-	}
-	t.twin, t.twinned = nil, false
+	t.BytesChanged += uint64(t.tenure.Bytes())
+	t.written.Merge(&t.tenure)
+	t.tenure.Clear()
 }
 
 // look brings the footprint up to date for a page that this node may write. A program that is attached
@@ -84,6 +94,7 @@ func (t *traffic) look(frame []byte) {
 	if t.twinned {
 		t.written.Diff(t.twin, frame)
 	}
+	t.written.Merge(&t.tenure)
 }
 
 // restart begins a new twin if there is one, so that what was written before is forgotten. The same
@@ -93,13 +104,14 @@ func (t *traffic) restart(frame []byte) {
 	case t.twin != nil:
 		copy(t.twin, frame)
 	case t.twinned:
-		t.writable(frame, true)
+		t.twinned = false
+		t.shared(frame, true)
 	}
 }
 
 // reset forgets what was counted and keeps what goes on.
 func (t *traffic) reset() {
 	t.Counts = Counts{}
-	t.written = pagetable.Footprint{}
+	t.written, t.tenure = pagetable.Footprint{}, pagetable.Footprint{}
 	t.sites = nil
 }

@@ -61,7 +61,7 @@ func TestCountsOfOnePage(t *testing.T) {
 			{Counts: dsm.Counts{Invalidations: 1}, in: 1, out: 1}}},
 		{"the home reads", 1, load, 0, [3]traffic{
 			{Counts: dsm.Counts{ReadFaults: 1, BytesIn: page}, in: 1, out: 1},
-			{Counts: dsm.Counts{BytesOut: page}, in: 1, out: 1}, {}}}, // 8 had its value already: nothing has changed
+			{Counts: dsm.Counts{BytesOut: page, BytesChanged: 8}, in: 1, out: 1}, {}}}, // a store counts, whatever was there
 		{"and gives what it has in one round trip", 3, load, 0, [3]traffic{
 			{Counts: dsm.Counts{BytesOut: page}, in: 1, out: 1}, {},
 			{Counts: dsm.Counts{ReadFaults: 1, BytesIn: page}, in: 1, out: 1}}},

@@ -25,15 +25,14 @@ type Span struct{ Start, End int }
 
 var zeroBlock [blockSize]byte
 
-// Diff marks the words of page that differ from its twin and returns how many bytes these words have.
-// A nil twin stands for a page of zeros.
+// Diff marks the words of page that differ from its twin. A nil twin stands for a page of zeros.
 // Preconditions: page is a whole page, and twin is nil or of the same length.
-func (f *Footprint) Diff(twin, page []byte) (changedBytes int) {
+func (f *Footprint) Diff(twin, page []byte) {
 	if len(page)%blockSize != 0 || twin != nil && len(twin) != len(page) {
 		panic(fmt.Sprintf("pagetable: Footprint.Diff: page of %d bytes, twin of %d", len(page), len(twin)))
 	}
 	if twin != nil && bytes.Equal(twin, page) {
-		return 0
+		return
 	}
 	for at := 0; at < len(page); at += blockSize {
 		old := zeroBlock[:]
@@ -47,10 +46,24 @@ func (f *Footprint) Diff(twin, page []byte) (changedBytes int) {
 		f.grow(len(page))
 		words := diffBlock((*[blockSize]byte)(old), (*[blockSize]byte)(now))
 		f.marks[at/(wordSize*64)] |= words << (at / wordSize % 64)
-		changedBytes += bits.OnesCount64(words) * wordSize
 	}
-	return changedBytes
 }
+
+// Mark marks the words of the bytes [start, end) of a page.
+func (f *Footprint) Mark(start, end int) {
+	if start >= end {
+		return
+	}
+	f.grow(end)
+	first, last := start/wordSize, (end-1)/wordSize
+	for i := first / 64; i <= last/64; i++ {
+		lo, hi := max(first-64*i, 0), min(last-64*i, 63)
+		f.marks[i] |= ^uint64(0) << lo & (^uint64(0) >> (63 - hi))
+	}
+}
+
+// Clear unmarks all words and keeps the memory.
+func (f *Footprint) Clear() { clear(f.marks) }
 
 // diffBlock returns a bit for each word in which two blocks differ. It has no branch, as on pages with
 // scattered writes that would be mispredicted every other time.
@@ -62,9 +75,9 @@ func diffBlock(old, now *[blockSize]byte) (words uint64) {
 	return words
 }
 
-// grow makes room for the words of a page of that many bytes.
-func (f *Footprint) grow(pageSize int) {
-	need := (pageSize + wordSize*64 - 1) / (wordSize * 64)
+// grow makes room for the words of the first size bytes of a page.
+func (f *Footprint) grow(size int) {
+	need := (size + wordSize*64 - 1) / (wordSize * 64)
 	if need > len(f.marks) {
 		marks := make([]uint64, need)
 		copy(marks, f.marks)
@@ -88,6 +101,9 @@ func (f *Footprint) Words() int {
 	}
 	return n
 }
+
+// Bytes returns how many bytes the marked words have.
+func (f *Footprint) Bytes() int { return f.Words() * wordSize }
 
 // Intersects reports whether a word is marked in both.
 func (f *Footprint) Intersects(o *Footprint) bool {

@@ -16,7 +16,13 @@ import (
 // wordSet is the naive twin of a Footprint.
 type wordSet map[int]bool
 
-func (s wordSet) diff(twin, page []byte) (changed int) {
+func (s wordSet) mark(start, end int) {
+	for at := start; at < end; at++ {
+		s[at/8] = true
+	}
+}
+
+func (s wordSet) diff(twin, page []byte) {
 	for w := range len(page) / 8 {
 		old := make([]byte, 8)
 		if twin != nil {
@@ -24,10 +30,8 @@ func (s wordSet) diff(twin, page []byte) (changed int) {
 		}
 		if !bytes.Equal(old, page[8*w:8*w+8]) {
 			s[w] = true
-			changed += 8
 		}
 	}
-	return changed
 }
 
 func (s wordSet) spans() (spans []pagetable.Span) {
@@ -64,7 +68,7 @@ func drawPages(t *rapid.T) (twin, page []byte) {
 
 func checkFootprint(t *rapid.T, f *pagetable.Footprint, want wordSet) {
 	t.Helper()
-	if got := f.Spans(); f.Words() != len(want) || !slices.Equal(got, want.spans()) {
+	if got := f.Spans(); f.Words() != len(want) || f.Bytes() != 8*len(want) || !slices.Equal(got, want.spans()) {
 		t.Fatalf("%d words %v, want %d words %v", f.Words(), got, len(want), want.spans())
 	}
 }
@@ -75,9 +79,14 @@ func TestFootprintAgreesWithAWordLoop(t *testing.T) {
 		words := [2]wordSet{{}, {}}
 		for range rapid.IntRange(1, 4).Draw(t, "diffs") {
 			i := rapid.IntRange(0, 1).Draw(t, "footprint")
-			twin, page := drawPages(t)
-			if got, want := prints[i].Diff(twin, page), words[i].diff(twin, page); got != want {
-				t.Fatalf("Diff = %d, want %d", got, want)
+			if rapid.Bool().Draw(t, "mark") {
+				start, end := rapid.IntRange(0, 8192).Draw(t, "start"), rapid.IntRange(0, 8192).Draw(t, "end")
+				prints[i].Mark(start, end)
+				words[i].mark(start, end)
+			} else {
+				twin, page := drawPages(t)
+				prints[i].Diff(twin, page)
+				words[i].diff(twin, page)
 			}
 			checkFootprint(t, &prints[i], words[i])
 		}
@@ -92,6 +101,8 @@ func TestFootprintAgreesWithAWordLoop(t *testing.T) {
 		maps.Copy(words[0], words[1])
 		checkFootprint(t, &prints[0], words[0])
 		checkFootprint(t, &prints[1], words[1])
+		prints[0].Clear()
+		checkFootprint(t, &prints[0], nil)
 	})
 }
 
