@@ -146,7 +146,11 @@ func (a *attachment) greet(ctx context.Context) error {
 		name = os.Args[0]
 	}
 	q := question{kind: askAttach, arg: attachVersion, data: []byte(filepath.Base(name))}
-	ans, err := a.send(ctx, q, a.window.Descriptor())
+	fds := []int{a.window.Descriptor()}
+	if _, err := os.Stderr.Stat(); err == nil {
+		fds = append(fds, int(os.Stderr.Fd()))
+	}
+	ans, err := a.send(ctx, q, fds...)
 	if err != nil {
 		return err
 	}

@@ -19,7 +19,7 @@ type askKind uint8
 
 const (
 	// askAttach comes first: arg is the protocol's version, data the program's name. The program's
-	// userfaultfd comes with it. The answer's data is a greeting.
+	// userfaultfd comes with it, and its standard error if it has one. The answer's data is a greeting.
 	askAttach askKind = iota + 1
 	// askRegion creates or opens a region: data is a pagetable.Region. So is the answer's data, with
 	// which the region's memory comes as a descriptor.
@@ -49,6 +49,8 @@ const (
 	askEchoEnd
 	// askLeave has the node leave the space.
 	askLeave
+	// askCause asks why the page at an offset was poisoned: that is the answer's error.
+	askCause
 	askKindEnd
 )
 

@@ -168,8 +168,8 @@ func (w *work) effects(r *region, pg *page, cause coherence.Message, body []byte
 		pg.wake(r, rd.Woken, frame)
 	}
 	if rd.Lost {
-		pg.fail(r, fmt.Errorf("page %v of region %q: %w: its home or its last copy went down with a node",
-			pg.proto.ID(), r.name(), ErrNodeLost))
+		pg.fail(r, fmt.Errorf("page %d of region %q: %w: its home or its last copy went down with a node",
+			pg.proto.ID().Index(), r.name(), ErrNodeLost))
 	}
 	w.noteDelay(r, pg)
 	pg.noteVacant()

@@ -2,6 +2,7 @@ package dsm
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"reflect"
 
@@ -102,17 +103,19 @@ func (a *attachment) explain(addr pagetable.Addr) error {
 		return fmt.Errorf("address %v: %w: no region is there", addr, ErrNotMapped)
 	}
 	off := int64(addr - m.meta.Base)
-	index := off / int64(m.meta.PageSize)
-	err := m.touch(context.Background(), pagetable.ReadAccess, span{off, 1})
+	_, err := m.a.ask(context.Background(), question{kind: askCause, region: m.meta.ID, span: span{off: off}})
 	if err == nil {
-		err = ErrNodeLost // only this program can't have it any more
+		err = fmt.Errorf("page %d of region %q can't be reached", off/int64(m.meta.PageSize), m.meta.Name)
 	}
-	return fmt.Errorf("address %v, page %d of region %q: %w", addr, index, m.meta.Name, err)
+	page := pagetable.Addr(m.meta.PageSize)
+	start := addr / page * page
+	return errors.Join(fmt.Errorf("address %v: %w", addr, err), a.window.Heal(pagetable.Range{Start: start, End: start + page}))
 }
 
 // Guard calls f and returns its error, or, if f touches shared memory that can't be had, ends f there and
-// returns an error that names address, region and page, and wraps the cause: mostly ErrNodeLost. Without
-// Guard such an access ends the program. It covers the goroutine of f only.
+// returns an error that names address, region and page, and wraps the cause: mostly ErrNodeLost. The next
+// access tries anew. Without Guard such an access ends the program, after a line on standard error that
+// says why. It covers the goroutine of f only.
 func (s *Space) Guard(f func() error) error {
 	if a, ok := s.b.(*attachment); ok {
 		return a.guard(f)

@@ -30,8 +30,11 @@ type page struct {
 	// delayedAt is when another node's message began to wait for a pin; zero if none does.
 	delayedAt time.Time
 	// vacant is closed when the page has arrived elsewhere because this node leaves; nil before.
-	vacant  chan struct{}
-	traffic traffic
+	vacant chan struct{}
+	// lost is why programs could not have the page when it was poisoned last. poisoning: it is about to be.
+	lost      error
+	poisoning bool
+	traffic   traffic
 }
 
 // pin remembers who holds a view of the page.

@@ -26,6 +26,7 @@ type program struct {
 	peer    vm.Peer
 	name    string // what the program calls itself
 	trap    *vm.Trap
+	stderr  *os.File // its standard error; nil if there is none
 	pagers  sync.WaitGroup
 	streams streams
 	echo    echo
@@ -99,9 +100,19 @@ func (p *program) greet() (err error) {
 	if err != nil {
 		return err
 	}
+	if fd, err := p.conn.takeDescriptor(); err == nil {
+		p.stderr = os.NewFile(uintptr(fd), "standard error")
+	}
 	p.name = string(q.data)
 	p.trap, err = vm.NewTrap(fd)
 	return err
+}
+
+// closeStderr lets go of the program's standard error, for whose end others may wait.
+func (p *program) closeStderr() {
+	if p.stderr != nil {
+		_ = p.stderr.Close()
+	}
 }
 
 // greeted tells the program that it is attached, and to whom.
@@ -232,6 +243,8 @@ func (p *program) wait(ctx context.Context, q question) (value uint64, data []by
 		err = p.echo.close()
 	case askHome:
 		value, err = p.home(q)
+	case askCause:
+		err = p.cause(q)
 	default:
 		err = fmt.Errorf("question of kind %d is unknown", q.kind)
 	}

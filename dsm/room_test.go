@@ -89,3 +89,39 @@ func TestProgramsUseMoreThanTheirNodeKeeps(t *testing.T) {
 		t.Error("nothing was evicted")
 	}
 }
+
+func init() {
+	// reread reads a large region again and again, each word with the value that its node gave it.
+	programs["reread"] = func(ctx context.Context, p *testProgram) error {
+		b, err := p.bytes(ctx, "clean", p.n*pageSize)
+		if err != nil {
+			return err
+		}
+		for range 3 {
+			for page := range p.n {
+				if got, want := words(b[page*pageSize:][:pageSize])[page%512], uint64(page)*3; got != want {
+					return failure(fmt.Sprint("page ", page), got, want)
+				}
+			}
+		}
+		return nil
+	}
+}
+
+// TestCleanCopiesComeAgain: a program reads eight times what its node keeps.
+func TestCleanCopiesComeAgain(t *testing.T) {
+	const limit, pages = 1 << 20, 8 << 20 / pageSize
+	nodes := openNodes(t, 1, dsm.Config{Cluster: t.Name()})
+	r := openRegions(t, nodes, "clean", dsm.RegionOptions{Size: pages * pageSize, Placement: homed(nodes[0])})[0]
+	for page := range int64(pages) {
+		if err := r.Store(patient(t), page*pageSize+page%512*8, uint64(page)*3); err != nil {
+			t.Fatal(err)
+		}
+	}
+	small, sockets := servingWith(t, 1, dsm.Config{Seeds: []string{nodes[0].Addr()}, MemoryLimit: limit})
+	runPrograms(t, "reread", sockets, pages)
+	st := small[0].Stats()
+	if st.Evictions < 2*pages || st.WriteFaults > 0 {
+		t.Errorf("%d evictions and %d write faults, want at least %d and none", st.Evictions, st.WriteFaults, 2*pages)
+	}
+}

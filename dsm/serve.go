@@ -91,6 +91,7 @@ func (v *server) serve(conn *net.UnixConn) {
 	if !v.enter(p) {
 		return
 	}
+	defer p.closeStderr()
 	defer v.forget(p)
 	if err := p.greet(); err != nil {
 		v.s.log.Warn("a program was turned away", "pid", p.peer.PID, "error", err)

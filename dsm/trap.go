@@ -1,7 +1,6 @@
 package dsm
 
 import (
-	"bytes"
 	"errors"
 	"io/fs"
 	"time"
@@ -52,23 +51,6 @@ func (p *program) trapped(w *work, f vm.Fault) {
 	}
 	for from, to := p.streams.follow(r, index, f.Want); from < to; from++ {
 		w.ahead(r, from, f.Want)
-	}
-}
-
-// trapEnded ends a trap that can't be served. A page that is lost is poisoned for programs, while a
-// copy of it that the node may still read stays. A node that closes leaves the thread to whoever ends
-// the program. The caller holds pg.mu.
-func (pg *page) trapEnded(r *region, err error) {
-	if !errors.Is(err, ErrNodeLost) && !errors.Is(err, ErrMemory) {
-		return
-	}
-	index := pg.proto.ID().Index()
-	frame := r.frame(index)
-	kept := bytes.Clone(frame)
-	err = errors.Join(r.mem.Release(index<<r.shift, len(frame)), r.mem.Poison(index<<r.shift, len(frame)))
-	copy(frame, kept)
-	if err != nil {
-		r.s.log.Error("a lost page can't be poisoned: threads that touch it hang", "region", r.name(), "error", err)
 	}
 }
 

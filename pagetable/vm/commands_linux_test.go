@@ -132,6 +132,9 @@ func (p *attached) perform(words []string) (int64, error) {
 		return 0, nil
 	case "exec":
 		return 0, exec.Command("/bin/sh", "-c", "exit 0").Run()
+	case "heal": // off n
+		start := p.at.Start + pagetable.Addr(args[0])
+		return 0, p.window.Heal(pagetable.Range{Start: start, End: start + pagetable.Addr(args[1])})
 	case "remap": // unmaps, maps again
 		return 0, p.remap()
 	}

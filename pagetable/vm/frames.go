@@ -30,8 +30,8 @@ type Frames interface {
 	// pages. They read as zeros afterwards, here; a program that touches them faults.
 	Release(off uint64, n int) error
 	// Poison ends the waiting for a page that can't be had: whoever touches it gets a SIGBUS, which
-	// Catch turns into a value. It is for good. Preconditions: the programs' right is none, and Release
-	// has taken the bytes away.
+	// Catch turns into a value, until Window.Heal. Preconditions: the programs' right is none, and
+	// Release has taken the bytes away.
 	Poison(off uint64, n int) error
 	// Size returns the number of bytes, or 0 after Close.
 	Size() uint64

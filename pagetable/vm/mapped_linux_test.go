@@ -220,6 +220,15 @@ func TestPoisonedPageEndsInCatch(t *testing.T) {
 	if got := st.ask("catch 0 64"); got != -1 {
 		t.Errorf("an access beside it was caught at %d", got)
 	}
+	t.Log("a healed page is missing as before it was poisoned, its neighbours are as they were")
+	st.ask("heal %d %d", st.page, st.page)
+	st.ask("load 8")
+	v = st.start("catch %d 8", st.page)
+	st.wantFault(st.missing(st.page, read))
+	if err := st.s.Protect(uint64(st.page), st.page, none, read); err != nil {
+		t.Error(err)
+	}
+	v.want(-1)
 }
 
 // The threads of a program wait independently of each other.

@@ -61,6 +61,9 @@ func (*Window) Descriptor() int { return -1 }
 // Map returns ErrNotSupported.
 func (*Window) Map(int, pagetable.Range) ([]byte, error) { return nil, ErrNotSupported }
 
+// Heal returns ErrNotSupported.
+func (*Window) Heal(pagetable.Range) error { return ErrNotSupported }
+
 // Unmap returns ErrNotSupported.
 func (*Window) Unmap(pagetable.Range) error { return ErrNotSupported }
 

@@ -103,6 +103,15 @@ func (w *Window) open(b []byte, at pagetable.Range) error {
 	return unix.Mprotect(b, unix.PROT_READ|unix.PROT_WRITE)
 }
 
+// Heal has the pages of r forget that they were poisoned: who touches them waits for the node again.
+func (w *Window) Heal(r pagetable.Range) error {
+	// Frames stay where they are: they belong to the node.
+	if err := unix.Madvise(unsafe.Slice((*byte)(pointerTo(r.Start)), r.Len()), unix.MADV_DONTNEED); err != nil {
+		return fmt.Errorf("heal %v: %w", r, err)
+	}
+	return nil
+}
+
 // Unmap ends a mapping. Preconditions: nobody touches it, now or later.
 func (w *Window) Unmap(at pagetable.Range) error {
 	if err := unix.MunmapPtr(pointerTo(at.Start), uintptr(at.Len())); err != nil {
