@@ -136,9 +136,11 @@ func countColumns[T any](counts func(T) dsm.Counts) []output.Column[T] {
 	return []output.Column[T]{
 		number("read_faults", "READS", func(c dsm.Counts) uint64 { return c.ReadFaults }, output.Count),
 		number("write_faults", "WRITES", func(c dsm.Counts) uint64 { return c.WriteFaults }, output.Count),
+		number("ahead", "", func(c dsm.Counts) uint64 { return c.Ahead }, output.Count),
 		number("upgrades", "UPGRADES", func(c dsm.Counts) uint64 { return c.Upgrades }, output.Count),
 		number("invalidations", "INVALIDATED", func(c dsm.Counts) uint64 { return c.Invalidations }, output.Count),
 		number("moves", "MOVES", func(c dsm.Counts) uint64 { return c.Moves }, output.Count),
+		number("evictions", "", func(c dsm.Counts) uint64 { return c.Evictions }, output.Count),
 		number("bytes_in", "RECEIVED", func(c dsm.Counts) uint64 { return c.BytesIn }, output.Bytes),
 		number("bytes_out", "SENT", func(c dsm.Counts) uint64 { return c.BytesOut }, output.Bytes),
 		number("bytes_changed", "", func(c dsm.Counts) uint64 { return c.BytesChanged }, output.Bytes),

@@ -19,12 +19,16 @@ waited longest, with one sentence on each.
 Counts are sums over all members. READS and WRITES are faults that needed the page,
 UPGRADES writes to a page that was there for reading, INVALIDATED copies given up
 because another node wrote, MOVES changes of the writer, STALL the time that faults
-waited. With --page the words that each node wrote are listed too.
+waited. The line of a program that was seen waiting most often follows; with --page all
+such lines, and the words that each node wrote.
 
 The JSON value is an array of {region, page, offset, size, home, read_faults,
-write_faults, upgrades, invalidations, moves, bytes_in, bytes_out, bytes_changed,
-stall_ns, nodes, writers, note}; nodes are those that faulted, writers is an array of
-{node, words, spans} and spans one of {start, end}, in bytes of the page.`
+write_faults, ahead, upgrades, invalidations, moves, evictions, bytes_in, bytes_out,
+bytes_changed, stall_ns, nodes, writers, sites, note}; ahead counts fetches before a
+program touched the page, evictions copies given up because memory was short; nodes are
+those that faulted, writers is an array of {node, words, spans} and spans one of {start,
+end}, in bytes of the page; sites is an array of {node, line, function, access, samples},
+of programs that map memory.`
 
 // pagesFlags are those of dsm pages.
 type pagesFlags struct {
@@ -115,13 +119,18 @@ func checkRegion(ctx context.Context, in *dsm.Inspector, name string) error {
 		nearest.Suggest(name, names, "", "it has "+strings.Join(names, ", ")))
 }
 
-// notes returns the sentence on a page and, if it was asked for alone, who wrote what.
+// notes returns the sentence on a page and the line that waited most often or, if the page was asked for
+// alone, all lines and who wrote what.
 func (f *pagesFlags) notes(p dsm.PageStats) []string {
 	lines := []string{p.Note}
+	sites, writers := p.Sites, p.Writers
 	if f.query.Page < 0 {
-		return lines
+		sites, writers = sites[:min(1, len(sites))], nil
 	}
-	for _, wr := range p.Writers {
+	for _, s := range sites {
+		lines = append(lines, fmt.Sprintf("%v: %s at %s in %s, seen waiting %s times", s.Node, s.Access, s.Line, s.Function, output.Count(s.Samples)))
+	}
+	for _, wr := range writers {
 		var b strings.Builder
 		fmt.Fprintf(&b, "%v wrote %d words:", wr.Node, wr.Words)
 		for _, sp := range wr.Spans {
@@ -144,9 +153,19 @@ var pageColumns = concat(
 	[]output.Column[dsm.PageStats]{
 		{Name: "nodes", Value: func(p dsm.PageStats) any { return nodeNumbers(p.Nodes) }},
 		{Name: "writers", Value: func(p dsm.PageStats) any { return writerList(p) }},
+		{Name: "sites", Value: func(p dsm.PageStats) any { return siteList(p) }},
 		{Name: "note", Value: func(p dsm.PageStats) any { return p.Note }},
 	},
 )
+
+// siteList returns where programs waited for a page, and how often, "main.go:12:8 main.go:20:1".
+func siteList(p dsm.PageStats) string {
+	var l []string
+	for _, s := range p.Sites {
+		l = append(l, fmt.Sprintf("%s:%d", s.Line, s.Samples))
+	}
+	return strings.Join(l, " ")
+}
 
 // writerList returns who changed a page, and how many words, "1:8 2:512".
 func writerList(p dsm.PageStats) string {

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"io"
@@ -15,10 +16,10 @@ const statusLong = `Show the members of a running space, its regions, and what e
 
 The JSON value is an object: cluster, node, addr, access, epoch, coordinator; members,
 an array of {node, addr, incarnation, rank, state}; regions, an array of {name, id,
-base, size, page_size, placement}; nodes, an array of {node, rank, read_faults,
-write_faults, upgrades, invalidations, moves, bytes_in, bytes_out, bytes_changed,
-stall_ns, messages_in, messages_out, wire_bytes_in, wire_bytes_out} of the members that
-answered. CSV has one line for each member.`
+base, size, page_size, placement, layout}; nodes, an array of {node, rank, read_faults,
+write_faults, ahead, upgrades, invalidations, moves, evictions, bytes_in, bytes_out,
+bytes_changed, stall_ns, messages_in, messages_out, wire_bytes_in, wire_bytes_out} of the
+members that answered. CSV has one line for each member.`
 
 func newStatus() *cobra.Command {
 	var f inspectFlags
@@ -65,6 +66,7 @@ var regionColumns = []output.Column[dsm.RegionStatus]{
 	{Title: "SIZE", Value: func(r dsm.RegionStatus) any { return output.Bytes(r.Size) }},
 	{Title: "PAGE SIZE", Value: func(r dsm.RegionStatus) any { return output.Bytes(uint64(r.PageSize)) }},
 	{Title: "BASE", Text: true, Value: func(r dsm.RegionStatus) any { return r.Base }},
+	{Title: "TYPE", Text: true, Value: func(r dsm.RegionStatus) any { return cmp.Or(r.Layout, "-") }},
 	{Title: "HOMES", Text: true, Value: func(r dsm.RegionStatus) any { return r.Placement }},
 }
 
