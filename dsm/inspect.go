@@ -94,8 +94,11 @@ func (s *node) members() []MemberStatus {
 func (s *node) status(ctx context.Context) (Status, error) {
 	v := s.view()
 	st := Status{
-		Cluster: s.cfg.Cluster, Node: s.self, Addr: s.ep.Addr(), Access: "embedded", Epoch: v.Epoch,
+		Cluster: s.cfg.Cluster, Node: s.self, Addr: s.ep.Addr(), Access: Embedded.String(), Epoch: v.Epoch,
 		Coordinator: v.Coordinator, Members: s.members(), Regions: []RegionStatus{},
+	}
+	if s.server != nil {
+		st.Access, st.Traps = Mapped.String(), s.server.mode.String()
 	}
 	for r := range v.Regions.All() {
 		st.Regions = append(st.Regions, RegionStatus{

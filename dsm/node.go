@@ -136,14 +136,15 @@ func (s *node) listen() (err error) {
 
 // prepareServer opens the socket for programs, which are let in when the node is a member.
 func (s *node) prepareServer() error {
-	if _, err := vm.Probe(vm.Options{}); err != nil {
+	mode, err := vm.Probe(vm.Options{})
+	if err != nil {
 		return fmt.Errorf("serve programs: %w", err)
 	}
 	ln, err := listen(s.cfg.Serve)
 	if err != nil {
 		return err
 	}
-	s.server = &server{s: s, ln: ln, programs: map[*program]bool{}}
+	s.server = &server{s: s, ln: ln, mode: mode, programs: map[*program]bool{}}
 	return nil
 }
 

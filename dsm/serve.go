@@ -16,8 +16,9 @@ import (
 
 // server lets the programs of this machine attach to a node through a Unix socket.
 type server struct {
-	s  *node
-	ln *net.UnixListener
+	s    *node
+	ln   *net.UnixListener
+	mode vm.Mode // what of a program can be trapped
 
 	mu       sync.Mutex        // guards what follows
 	programs map[*program]bool // every connection; true: the program is attached

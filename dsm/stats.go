@@ -98,7 +98,8 @@ type Status struct {
 	Cluster     string           `json:"cluster"`     // Config.Cluster
 	Node        pagetable.NodeID `json:"node"`        // that was asked
 	Addr        string           `json:"addr"`        // its address
-	Access      string           `json:"access"`      // "embedded"
+	Access      string           `json:"access"`      // "mapped" if programs attach to the node, else "embedded"
+	Traps       string           `json:"traps"`       // of mapped memory: "full mode" or "user mode", see package vm; else ""
 	Epoch       uint64           `json:"epoch"`       // from 1, grows when a member goes
 	Coordinator pagetable.NodeID `json:"coordinator"` // who orders changes of membership and regions
 	Members     []MemberStatus   `json:"members"`     // ascending by node id

@@ -150,6 +150,10 @@ func TestNodeServesPrograms(t *testing.T) {
 	u := newUser(t)
 	socket := filepath.Join(t.TempDir(), "node")
 	node, _ := u.node("--socket", socket)
+	var st dsm.Status
+	if u.decode(&st, "status"); st.Access != "mapped" || !strings.HasSuffix(st.Traps, " mode") {
+		t.Errorf("access %q, traps %q", st.Access, st.Traps)
+	}
 	u.env = append(u.env, dsm.EnvAttach+"="+socket)
 	attach := func(task string) *process {
 		cmd := exec.Command(memberFile, task)

@@ -14,8 +14,11 @@ import (
 
 const statusLong = `Show the members of a running space, its regions, and what each member has counted.
 
-The JSON value is an object: cluster, node, addr, access, epoch, coordinator; members,
-an array of {node, addr, incarnation, rank, state}; regions, an array of {name, id,
+Mapped memory is trapped in full mode or in user mode, in which a system call on a page
+that is not here fails with EFAULT: what the system allows is used.
+
+The JSON value is an object: cluster, node, addr, access, traps, epoch, coordinator;
+members, an array of {node, addr, incarnation, rank, state}; regions, an array of {name, id,
 base, size, page_size, placement, layout}; nodes, an array of {node, rank, read_faults,
 write_faults, ahead, upgrades, invalidations, moves, evictions, bytes_in, bytes_out,
 bytes_changed, stall_ns, messages_in, messages_out, wire_bytes_in, wire_bytes_out} of the
@@ -95,8 +98,12 @@ func (r statusReport) value() any { return r.status }
 // WriteTable implements report.
 func (r statusReport) WriteTable(w io.Writer, colour bool) error {
 	st := r.status
+	access := st.Access
+	if st.Traps != "" {
+		access += " (" + st.Traps + ")"
+	}
 	fmt.Fprintf(w, "cluster %s, epoch %d, coordinator %v, %s access; seen from %v at %s\n\n",
-		st.Cluster, st.Epoch, st.Coordinator, st.Access, st.Node, st.Addr)
+		st.Cluster, st.Epoch, st.Coordinator, access, st.Node, st.Addr)
 	if err := r.List.WriteTable(w, colour); err != nil || len(st.Regions) == 0 {
 		return err
 	}
