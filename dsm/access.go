@@ -92,7 +92,7 @@ func (r *region) serveHere(index uint64, wt *waiter) bool {
 		return false
 	}
 	wt.pg = pg
-	wt.serve(r.frame(index))
+	wt.serve(r, r.frame(index))
 	return true
 }
 

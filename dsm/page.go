@@ -95,14 +95,14 @@ func (wt *waiter) finish(r *region, err error) {
 	}
 }
 
-func (wt *waiter) serve(frame []byte) {
+func (wt *waiter) serve(r *region, frame []byte) {
 	switch wt.op {
 	case opRead:
 		copy(wt.buf, frame[wt.off:])
 	case opWrite:
 		wt.pg.traffic.wrote(wt.off, copy(frame[wt.off:], wt.buf))
 	case opPin:
-		wt.pg.pin(wt.want, wt.site, frame)
+		wt.pg.pin(r, wt.want, wt.site)
 	case opFunc:
 		wt.fn(wt.pg, frame)
 	case opTrap:
@@ -111,13 +111,14 @@ func (wt *waiter) serve(frame []byte) {
 }
 
 // pin takes a pin that the caller knows to be allowed.
-func (pg *page) pin(a pagetable.Access, site uintptr, frame []byte) {
+func (pg *page) pin(r *region, a pagetable.Access, site uintptr) {
 	if !pg.proto.Pin(a) {
 		panic(fmt.Sprintf("dsm: pin %v without the right: %v", a, &pg.proto))
 	}
 	if a == pagetable.WriteAccess {
-		pg.traffic.shared(frame, true)
+		pg.traffic.shared(r.frame(pg.proto.ID().Index()), true)
 	}
+	r.s.memory.kept(pg)
 	pg.pins = append(pg.pins, pin{a, site})
 }
 
@@ -178,7 +179,7 @@ func (pg *page) wake(r *region, right pagetable.Access, frame []byte) {
 			kept = append(kept, wt)
 			continue
 		}
-		wt.serve(frame)
+		wt.serve(r, frame)
 		pg.traffic.stalled(wt)
 		wt.finish(r, nil)
 	}

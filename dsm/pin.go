@@ -40,7 +40,7 @@ func (r *region) pinPage(ctx context.Context, index uint64, h hold) error {
 	if pg := r.pages.Get(index); pg != nil {
 		pg.mu.Lock()
 		if pg.allows(h.access) {
-			pg.pin(h.access, h.site, r.frame(index))
+			pg.pin(r, h.access, h.site)
 			pg.mu.Unlock()
 			return nil
 		}

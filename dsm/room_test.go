@@ -125,3 +125,21 @@ func TestCleanCopiesComeAgain(t *testing.T) {
 		t.Errorf("%d evictions and %d write faults, want at least %d and none", st.Evictions, st.WriteFaults, 2*pages)
 	}
 }
+
+// TestEvictionsThatViewsDelayMakeNoRoom: the evictor asks homes for room while a view is being taken of all
+// that the node may keep; what the view holds on then does not come free.
+func TestEvictionsThatViewsDelayMakeNoRoom(t *testing.T) {
+	const limit = 1 << 18
+	nodes := openNodes(t, 2, dsm.Config{MemoryLimit: limit})
+	for i := range 50 {
+		r := openRegions(t, nodes, fmt.Sprint("r", i), dsm.RegionOptions{Size: 2 * limit, Placement: homed(nodes[0])})[1]
+		v, err := r.View(patient(t), 0, limit, read)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := r.Load(patient(t), limit); !errors.Is(err, dsm.ErrMemory) {
+			t.Fatalf("beside view %d: %v", i, err)
+		}
+		v.Release()
+	}
+}
