@@ -27,7 +27,7 @@ import (
 const strangerPatience = 30 * time.Second
 
 // served opens a node that serves programs, and a program that is attached to it.
-func served(t *testing.T) (s *Space, socket string, decent *Space) {
+func served(t testing.TB) (s *Space, socket string, decent *Space) {
 	t.Helper()
 	socket = filepath.Join(t.TempDir(), "node")
 	s, err := Open(t.Context(), Config{Serve: socket})

@@ -125,6 +125,33 @@ func TestUnmapIsForAttachedPrograms(t *testing.T) {
 	wantError(t, "unmap", openRegions(t, nodes, "r", dsm.RegionOptions{Size: 4096})[0].Unmap(), dsm.ErrNotMapped)
 }
 
+func init() {
+	// taken maps a region where another of this process lies already.
+	programs["taken"] = func(ctx context.Context, p *testProgram) error {
+		if _, err := p.bytes(ctx, "r", 1<<16); err != nil {
+			return err
+		}
+		cfg, err := dsm.ConfigFromEnv()
+		if err != nil {
+			return err
+		}
+		other, err := dsm.Open(ctx, cfg)
+		if err != nil {
+			return err
+		}
+		_, err = other.Region(ctx, "r", dsm.RegionOptions{Size: 1 << 16})
+		if err == nil || !contains(err, `region "r": map `) || !contains(err, "something else in this process lies there") {
+			return failure("a region at a place that is taken", err, "one line")
+		}
+		return other.Close()
+	}
+}
+
+func TestTheWindowIsTaken(t *testing.T) {
+	_, sockets := serving(t, 1)
+	runPrograms(t, "taken", sockets, 0)
+}
+
 // TestAFaultCountsOnce: a thread that waits is interrupted over and over, to have it preempted, and touches
 // its page again each time.
 func TestAFaultCountsOnce(t *testing.T) {
