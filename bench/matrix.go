@@ -1,6 +1,7 @@
 package bench
 
 import (
+	"cmp"
 	"context"
 
 	"pagemesh/pagetable"
@@ -14,7 +15,15 @@ type Matrix struct {
 
 // NewMatrix returns the shared matrix of that name.
 func NewMatrix(ctx context.Context, r *Rank, name string, rows, cols int) Matrix {
-	return Matrix{NewArray[float64](ctx, r, name, rows*cols, pagetable.Blocked), cols}
+	l := layout{pagetable.Blocked, cmp.Or(r.Spec.PageSize, rowPage(8*cols))}
+	return Matrix{newArray[float64](ctx, r, name, rows*cols, l), cols}
+}
+
+// rowPage returns the page size for rows of so many bytes: the largest of which a row is a multiple,
+// so that no page has rows of two ranks and a row takes few.
+func rowPage(row int) int {
+	p := row & -row
+	return min(max(p, pagetable.DefaultPageSize), pagetable.MaxPageSize)
 }
 
 // Read returns rows [lo, hi) for reading.
