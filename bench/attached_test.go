@@ -119,7 +119,9 @@ func runLeaving(t *testing.T, ranks, leaving int, specs ...Spec) []Result {
 }
 
 func TestKernelsOnMappedMemory(t *testing.T) {
-	specs, err := Specs([]string{"ep", "is", "cg", "sor", "matmul"}, Spec{Class: "S"}, 3)
+	specs, err := Specs([]string{
+		"ep", "is", "cg", "mg", "ft", "sor", "jacobi", "lu", "matmul",
+	}, Spec{Class: "S"}, 3)
 	if err != nil {
 		t.Fatal(err)
 	}

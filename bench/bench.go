@@ -66,7 +66,7 @@ type Result struct {
 const busiestPages = 5
 
 // suites are the kinds of workloads, in the order in which they are listed.
-var suites = []string{"micro", "npb", "treadmarks", "app"}
+var suites = []string{"micro", "npb", "treadmarks", "splash", "ycsb", "graph", "app"}
 
 var workloads = map[string]Workload{}
 
