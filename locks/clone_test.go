@@ -22,7 +22,7 @@ func TestCloneKnowsAllFields(t *testing.T) {
 	}{
 		{Machine{}, 5}, {node{}, 3}, {home{}, 3}, {rebuild{}, 6}, {mutexNode{}, 12}, {tenure{}, 2},
 		{mutexHome{}, 6}, {mutexFound{}, 3}, {barrierNode{}, 6}, {arrival{}, 2}, {barrierHome{}, 7},
-		{participant{}, 3}, {Message{}, 12}, {cluster{}, 12}, {host{}, 6}, {wait{}, 4}, {use{}, 5}, {record{}, 9},
+		{participant{}, 3}, {Message{}, 12}, {cluster{}, 12}, {host{}, 6}, {wait{}, 5}, {use{}, 5}, {record{}, 9},
 	} {
 		if n := reflect.TypeOf(s.v).NumField(); n != s.fields {
 			t.Errorf("%T has %d fields, not %d: tell clone and fingerprint", s.v, n, s.fields)
@@ -163,6 +163,7 @@ func (p *print) host(h *host) {
 		p.uint(uint64(w.state), uint64(w.lock))
 		if w.state != over {
 			p.uint(uint64(w.tenure), w.seen)
+			p.bools(w.told)
 		}
 	}
 	if h.fate.alive() {

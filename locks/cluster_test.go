@@ -81,6 +81,8 @@ type wait struct {
 	tenure int
 	// seen is the last phase of which somebody had returned when this wait began at a barrier.
 	seen uint64
+	// told: a holder knows that somebody waits for the mutex.
+	told bool
 }
 
 type waitState uint8
@@ -251,10 +253,14 @@ func (c *cluster) begin(h *host, lock int) {
 
 func (c *cluster) end(h *host, w Waiter) {
 	id := &h.waits[w-1]
+	p, lock := &c.past[id.lock], c.locks[id.lock].id
 	id.state = over
-	c.past[id.lock].holder = 0
+	p.holder = 0
+	if !id.told {
+		p.token += 2 // the holder has unlocked and locked it twice by itself
+	}
 	c.run(h, func(r *Ready) {
-		if !h.m.Unlock(c.locks[id.lock].id, w, r) {
+		if !h.m.Return(lock, w, p.token, r) {
 			c.breaks("%v: w%d holds %s and can't unlock it", h.id, w, c.locks[id.lock].name)
 		}
 	})
@@ -353,6 +359,7 @@ func (c *cluster) run(h *host, event func(r *Ready)) {
 	for _, k := range r.Wake {
 		c.woken(h, k)
 	}
+	c.wanted(h, r.Wanted)
 	r.Reset()
 }
 

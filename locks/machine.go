@@ -67,10 +67,21 @@ func (m *Machine) Lock(name string, w Waiter, r *Ready) {
 
 // Unlock ends w's possession of the mutex and reports whether w had it; if not, nothing changes. What
 // was written under the mutex must be on its way before the Ready is performed.
-func (m *Machine) Unlock(id ID, w Waiter, r *Ready) bool {
+func (m *Machine) Unlock(id ID, w Waiter, r *Ready) bool { return m.Return(id, w, 0, r) }
+
+// Wanted reports whether somebody waits for the holder of a mutex at this node. If it becomes true later,
+// Ready.Wanted says so.
+func (m *Machine) Wanted(id ID) bool {
+	e := m.node.mutexes[id]
+	return e != nil && e.isWanted()
+}
+
+// Return is Unlock for a holder that has locked and unlocked the mutex by itself in between, each time with
+// a token greater by one. last is the last of them.
+func (m *Machine) Return(id ID, w Waiter, last Token, r *Ready) bool {
 	m.begin(r)
 	e := m.node.mutexes[id]
-	if e == nil || !e.unlock(w, r) {
+	if e == nil || !e.unlock(w, last, r) {
 		return false
 	}
 	if m.node.leaving {

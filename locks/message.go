@@ -190,6 +190,9 @@ type Ready struct {
 	Send []Outgoing
 	// Wake are the waits that have ended.
 	Wake []Woken
+	// Wanted are mutexes whose holder at this node somebody waits for since this event, here or
+	// elsewhere. A holder that keeps the mutex for its next use must unlock it.
+	Wanted []ID
 
 	// Set by the machine on entry.
 	self  pagetable.NodeID
@@ -201,7 +204,7 @@ type Ready struct {
 // Reset empties r and keeps its memory.
 func (r *Ready) Reset() {
 	clear(r.Send)
-	r.Send, r.Wake = r.Send[:0], r.Wake[:0]
+	r.Send, r.Wake, r.Wanted = r.Send[:0], r.Wake[:0], r.Wanted[:0]
 }
 
 func (r *Ready) send(to pagetable.NodeID, m Message) {

@@ -49,9 +49,7 @@ func (m *mutexNode) lock(w Waiter, r *Ready) {
 	switch {
 	case m.here && m.present.open():
 		m.present.waiters = append(m.present.waiters, w)
-		if m.holder == 0 {
-			m.serve(r)
-		}
+		m.serveOrWant(r)
 	case !m.asked:
 		m.ask(r)
 		m.wanted.waiters = append(m.wanted.waiters, w)
@@ -67,12 +65,24 @@ func (m *mutexNode) ask(r *Ready) {
 	r.send(m.home, Message{Kind: Acquire, ID: m.id, Name: m.name})
 }
 
-// unlock ends w's possession and reports whether w had it.
-func (m *mutexNode) unlock(w Waiter, r *Ready) bool {
+// serveOrWant serves whoever has come, or says that the holder is waited for.
+func (m *mutexNode) serveOrWant(r *Ready) {
+	if m.holder == 0 {
+		m.serve(r)
+	} else {
+		r.Wanted = append(r.Wanted, m.id)
+	}
+}
+
+// isWanted reports whether somebody waits for the holder.
+func (m *mutexNode) isWanted() bool { return len(m.present.waiters) > 0 || !m.present.open() }
+
+// unlock ends w's possession and reports whether w had it. last is the last token that w used.
+func (m *mutexNode) unlock(w Waiter, last Token, r *Ready) bool {
 	if !m.here || m.holder != w {
 		return false
 	}
-	m.holder = 0
+	m.holder, m.token = 0, max(m.token, last)
 	m.serve(r)
 	return true
 }
@@ -113,9 +123,7 @@ func (m *mutexNode) forward(from pagetable.NodeID, msg Message, r *Ready) {
 	switch {
 	case m.here && m.present.open():
 		m.present.next = msg.Node
-		if m.holder == 0 {
-			m.serve(r)
-		}
+		m.serveOrWant(r)
 	case m.asked && m.wanted.open():
 		m.wanted.next = msg.Node
 	case m.returned && !m.here && !m.asked:
@@ -166,6 +174,9 @@ func (m *mutexNode) newEpoch(home pagetable.NodeID, r *Ready) bool {
 	switch {
 	case m.holder != 0:
 		m.present.waiters = waiters
+		if len(waiters) > 0 {
+			r.Wanted = append(r.Wanted, m.id)
+		}
 		report.Status, report.Token = Held, m.token
 	case m.here:
 		report.Status, report.Token = Cached, m.token

@@ -110,6 +110,22 @@ func (c *cluster) woken(h *host, k Woken) {
 	}
 }
 
+// wanted notes that holders at h are waited for, and checks that no other is. One that is told may find
+// later that nobody is there any more.
+func (c *cluster) wanted(h *host, ids []ID) {
+	for i := range h.waits {
+		w := &h.waits[i]
+		if w.state != holding {
+			continue
+		}
+		id := c.locks[w.lock].id
+		w.told = w.told || slices.Contains(ids, id)
+		if h.m.Wanted(id) && !w.told {
+			c.breaks("%v: w%d has %s and isn't told that somebody waits", h.id, i+1, c.locks[w.lock].name)
+		}
+	}
+}
+
 // showWoken traces the end of a wait.
 func (c *cluster) showWoken(h *host, k Woken) {
 	name := c.locks[h.waits[k.Waiter-1].lock].name
@@ -137,6 +153,7 @@ func (c *cluster) acquired(h *host, w *wait, k Woken) {
 			h.uses[w.lock].tenures, w.tenure)
 	}
 	w.state, p.holder, p.token = holding, h.id, k.Token
+	w.told = h.m.Wanted(c.locks[w.lock].id)
 }
 
 // passed notes the end of a wait at a barrier.
