@@ -3,6 +3,7 @@ package dsm
 import (
 	"bytes"
 	"context"
+	"encoding/binary"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -30,6 +31,7 @@ type attachment struct {
 	id     identity
 	log    *slog.Logger
 	values atomic.Uint64 // numbers of mutex values
+	words  *vm.Words     // of loans; never unmapped, since a goroutine may be in Lock
 	done   chan struct{} // closed when the attachment has ended
 
 	mu      sync.Mutex // guards what follows
@@ -154,12 +156,14 @@ func (a *attachment) greet(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	defer ans.descriptor.Close()
 	var g greeting
 	if err := json.Unmarshal(ans.data, &g); err != nil {
 		return fmt.Errorf("greeting: %w", err)
 	}
 	a.id = identity{g.Node, g.Addr, g.Rank}
-	return nil
+	a.words, err = openLoans(int(ans.descriptor.Fd()))
+	return err
 }
 
 // ask puts a question to the node and waits for the answer. If ctx ends the node is told to give up, and
@@ -169,7 +173,7 @@ func (a *attachment) ask(ctx context.Context, q question) (answeredQuestion, err
 }
 
 func (a *attachment) send(ctx context.Context, q question, fds ...int) (answeredQuestion, error) {
-	o := &openQuestion{wantsDescriptor: q.kind == askRegion || q.kind == askEcho, answer: make(chan answeredQuestion, 1)}
+	o := &openQuestion{wantsDescriptor: q.kind.bringsDescriptor(), answer: make(chan answeredQuestion, 1)}
 	if len(q.data) > maxQuestionData {
 		return answeredQuestion{}, fmt.Errorf("a question with %d bytes for the node, at most %d are allowed", len(q.data), maxQuestionData)
 	}
@@ -400,16 +404,48 @@ type attachedMutex struct {
 	a     *attachment
 	name  string
 	value uint64
+	// loan is where the mutex was lent last; nil if it never was. lent: it is locked through this value, and
+	// on loan.
+	loan atomic.Pointer[loan]
+	lent atomic.Bool
 }
 
 // lock implements mutex.
 func (m *attachedMutex) lock(ctx context.Context) (token uint64, err error) {
+	if l := m.loan.Load(); l != nil && m.a.why() == nil {
+		if token, ok := l.lock(); ok {
+			m.lent.Store(true)
+			return token, nil
+		}
+	}
 	ans, err := m.a.ask(ctx, question{kind: askLock, arg: m.value, data: []byte(m.name)})
+	if err == nil && len(ans.data) > 0 {
+		err = m.borrow(ans.data)
+	}
 	return ans.value, err
+}
+
+// borrow takes up a loan.
+func (m *attachedMutex) borrow(data []byte) error {
+	index, n := binary.Uvarint(data)
+	if n != len(data) || index >= maxLoans {
+		return fmt.Errorf("the node lends a mutex with an index of %#x", data)
+	}
+	if m.loan.Load() == nil {
+		m.loan.Store(&loan{m.a.words, int(index)})
+	}
+	m.lent.Store(true)
+	return nil
 }
 
 // unlock implements mutex.
 func (m *attachedMutex) unlock() error {
-	_, err := m.a.ask(context.Background(), question{kind: askUnlock, arg: m.value, data: []byte(m.name)})
-	return err
+	if !m.lent.CompareAndSwap(true, false) {
+		_, err := m.a.ask(context.Background(), question{kind: askUnlock, arg: m.value, data: []byte(m.name)})
+		return err
+	}
+	if !m.loan.Load().unlock() {
+		m.a.write(question{kind: askGiveBack, data: []byte(m.name)})
+	}
+	return m.a.why()
 }

@@ -19,7 +19,8 @@ type askKind uint8
 
 const (
 	// askAttach comes first: arg is the protocol's version, data the program's name. The program's
-	// userfaultfd comes with it, and its standard error if it has one. The answer's data is a greeting.
+	// userfaultfd comes with it, and its standard error if it has one. The answer's data is a greeting,
+	// with which the memory of loans comes.
 	askAttach askKind = iota + 1
 	// askRegion creates or opens a region: data is a pagetable.Region. So is the answer's data, with
 	// which the region's memory comes as a descriptor.
@@ -30,9 +31,11 @@ const (
 	askPin
 	askUnpin
 	// askLock locks the mutex that is called data; its value in the program is number arg. The answer's
-	// value is the fencing token.
+	// value is the fencing token, and its data the index of the loan, if the mutex is lent: then askGiveBack
+	// unlocks it, once it is wanted, and otherwise askUnlock.
 	askLock
 	askUnlock
+	askGiveBack
 	// askWait waits at the barrier that is called data, of arg parties.
 	askWait
 	// askCancel gives up the question with id arg, which is answered all the same.
@@ -54,8 +57,11 @@ const (
 	askKindEnd
 )
 
+// bringsDescriptor reports whether a descriptor comes with the answer.
+func (k askKind) bringsDescriptor() bool { return k == askAttach || k == askRegion || k == askEcho }
+
 // attachVersion is the version of this protocol. A program and a node of different versions part.
-const attachVersion = 1
+const attachVersion = 2
 
 const (
 	questionFields = 6

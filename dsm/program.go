@@ -3,6 +3,7 @@ package dsm
 import (
 	"bytes"
 	"context"
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"io"
@@ -30,6 +31,7 @@ type program struct {
 	pagers  sync.WaitGroup
 	streams streams
 	echo    echo
+	words   *vm.Words // of its loans
 	// sampler is nil until the program's symbols are read, and if they can't be.
 	sampler atomic.Pointer[sampler]
 	ending  sync.Once
@@ -38,6 +40,7 @@ type program struct {
 	mu      sync.Mutex                         // guards what follows
 	waits   map[uint64]context.CancelCauseFunc // by question
 	mutexes map[uint64]*programMutex           // by the Mutex value's number in the program
+	loans   map[locks.ID]int                   // indexes of loans
 	holds   map[heldView]int                   // views that the program holds, and how often
 }
 
@@ -62,7 +65,8 @@ const (
 func newProgram(s *node, conn *net.UnixConn) *program {
 	return &program{
 		s: s, conn: newAttachConn(conn, maxQuestion),
-		waits: map[uint64]context.CancelCauseFunc{}, mutexes: map[uint64]*programMutex{}, holds: map[heldView]int{},
+		waits: map[uint64]context.CancelCauseFunc{}, mutexes: map[uint64]*programMutex{},
+		loans: map[locks.ID]int{}, holds: map[heldView]int{},
 	}
 }
 
@@ -104,8 +108,13 @@ func (p *program) greet() (err error) {
 		p.stderr = os.NewFile(uintptr(fd), "standard error")
 	}
 	p.name = string(q.data)
-	p.trap, err = vm.NewTrap(fd)
-	return err
+	if p.trap, err = vm.NewTrap(fd); err != nil {
+		return err
+	}
+	if p.words, err = newLoans("loans"); err != nil {
+		return errors.Join(err, p.trap.Close())
+	}
+	return nil
 }
 
 // closeStderr lets go of the program's standard error, for whose end others may wait.
@@ -115,10 +124,16 @@ func (p *program) closeStderr() {
 	}
 }
 
-// greeted tells the program that it is attached, and to whom.
+// greeted tells the program that it is attached, and to whom, and sends the memory of its loans.
 func (p *program) greeted() {
 	b, err := marshal(greeting{Node: p.s.self, Addr: p.s.ep.Addr(), Rank: p.s.cfg.Rank})
-	p.answer(1, 0, b, err)
+	a := reply{id: 1, data: b}
+	if err == nil {
+		err = p.conn.write(a.frame(), p.words.Descriptor())
+	}
+	if err != nil {
+		p.end(err)
+	}
 }
 
 // greeting is the answer to askAttach, whose id is 1.
@@ -183,6 +198,9 @@ func (p *program) question(q question) error {
 	case askUnlock:
 		p.answer(q.id, 0, nil, p.unlock(q))
 		return nil
+	case askGiveBack:
+		p.s.sync.givenBack(locks.MutexID(string(q.data)), p.words) // or the loan has ended already
+		return nil
 	}
 	ctx, err := p.open(q.id)
 	if ctx == nil {
@@ -228,7 +246,7 @@ func (p *program) open(id uint64) (context.Context, error) {
 func (p *program) wait(ctx context.Context, q question) (value uint64, data []byte, err error) {
 	switch q.kind {
 	case askLock:
-		value, err = p.lock(ctx, q)
+		value, data, err = p.lock(ctx, q)
 	case askWait:
 		err = p.arrive(ctx, q)
 	case askInspect:
@@ -427,16 +445,34 @@ func (p *program) exit(value uint64, m *programMutex) {
 	}
 }
 
-func (p *program) lock(ctx context.Context, q question) (uint64, error) {
+// lock locks a mutex and lends it to the program, if it can. Then data says which loan it is.
+func (p *program) lock(ctx context.Context, q question) (token uint64, data []byte, err error) {
 	m, err := p.enter(q)
 	if err != nil {
-		return 0, err
+		return 0, nil, err
 	}
-	token, err := m.lock(ctx)
+	token, err = m.lock(ctx)
 	if err != nil {
 		p.exit(q.arg, m)
+		return 0, nil, err
 	}
-	return token, err
+	if l, ok := p.loan(m.id); ok && p.s.sync.lend(&m.nodeMutex, token, l) {
+		p.exit(q.arg, m)
+		data = binary.AppendUvarint(nil, uint64(l.index))
+	}
+	return token, data, nil
+}
+
+// loan returns the place of a mutex.
+func (p *program) loan(id locks.ID) (l loan, ok bool) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	index, ok := p.loans[id]
+	if !ok && len(p.loans) < maxLoans {
+		index, ok = len(p.loans), true
+		p.loans[id] = index
+	}
+	return loan{p.words, index}, ok
 }
 
 func (p *program) unlock(q question) error {
@@ -490,12 +526,19 @@ func (p *program) release() {
 	if err := p.echo.close(); err != nil {
 		p.s.log.Warn("the memory of an echo stays", "error", err)
 	}
+	abandoned := p.s.sync.endLoans(p.words)
+	if err := p.words.Close(); err != nil {
+		p.s.log.Warn("the memory of loans stays", "error", err)
+	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	for _, m := range p.mutexes {
 		if m.abandon() {
-			p.s.log.Warn("a program ended with a mutex locked: it is unlocked", "pid", p.peer.PID, "mutex", m.name)
+			abandoned = append(abandoned, m.name)
 		}
+	}
+	for _, name := range abandoned {
+		p.s.log.Warn("a program ended with a mutex locked: it is unlocked", "pid", p.peer.PID, "mutex", name)
 	}
 	for v, times := range p.holds {
 		if r := p.s.cur.Load().regions[v.region]; r != nil {

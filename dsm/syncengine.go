@@ -90,6 +90,7 @@ type syncEngine struct {
 	view    *coherence.View
 	rd      locks.Ready
 	waiters map[locks.Waiter]*syncWaiter
+	lent    map[locks.ID]*lentMutex
 	last    locks.Waiter
 	buf     []byte
 	err     error // why nobody can wait any more
@@ -129,6 +130,7 @@ func (w wakening) error() error {
 func (e *syncEngine) init(s *node) {
 	e.s = s
 	e.waiters = map[locks.Waiter]*syncWaiter{}
+	e.lent = map[locks.ID]*lentMutex{}
 }
 
 // prepare has the homes of locks placed once, before the first wait.
@@ -207,8 +209,11 @@ func (e *syncEngine) cancelWait(name string, parties int, w *syncWaiter) {
 	e.do(func() { e.m.CancelWait(locks.BarrierID(name), parties, w.id, &e.rd) })
 }
 
-// perform queues the messages and wakes the waiters of e.rd. The caller holds e.mu.
+// perform ends the loans, queues the messages and wakes the waiters of e.rd. The caller holds e.mu.
 func (e *syncEngine) perform(out *transport.Outbox) {
+	for i := 0; i < len(e.rd.Wanted); i++ { // what comes back may add to e.rd
+		e.recall(e.rd.Wanted[i])
+	}
 	for _, o := range e.rd.Send {
 		e.buf = o.Msg.Append(append(e.buf[:0], classLock))
 		_ = out.Send(o.To, e.buf, nil) // who can't be reached is about to be declared lost
@@ -309,6 +314,7 @@ func (e *syncEngine) surrender() <-chan struct{} {
 				w.woken <- wakening{err: ErrClosed}
 			}
 		}
+		e.recallAll()
 		e.m.Surrender(&e.rd)
 	})
 	return e.idle
@@ -323,6 +329,8 @@ func (e *syncEngine) fail(err error) {
 		w.woken <- wakening{err: err}
 	}
 	clear(e.waiters)
+	e.recallAll()
+	e.rd.Reset() // nobody hears of it any more
 }
 
 // status describes the locks homed here.

@@ -4,6 +4,7 @@ package vm
 
 import (
 	"net"
+	"sync/atomic"
 
 	"pagemesh/pagetable"
 )
@@ -69,6 +70,24 @@ func (*Window) Unmap(pagetable.Range) error { return ErrNotSupported }
 
 // Close does nothing.
 func (*Window) Close() error { return nil }
+
+// Words are words that a node shares with one program.
+type Words struct{}
+
+// NewWords returns ErrNotSupported.
+func NewWords(string, int) (*Words, error) { return nil, ErrNotSupported }
+
+// OpenWords returns ErrNotSupported.
+func OpenWords(int, int) (*Words, error) { return nil, ErrNotSupported }
+
+// Word is never called.
+func (*Words) Word(int) *atomic.Uint64 { return nil }
+
+// Descriptor is never called.
+func (*Words) Descriptor() int { return -1 }
+
+// Close does nothing.
+func (*Words) Close() error { return nil }
 
 // SendDescriptors returns ErrNotSupported.
 func SendDescriptors(*net.UnixConn, []byte, ...int) error { return ErrNotSupported }

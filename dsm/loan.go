@@ -1,0 +1,137 @@
+package dsm
+
+import (
+	"maps"
+	"slices"
+	"sync/atomic"
+
+	"pagemesh/locks"
+	"pagemesh/pagetable/vm"
+)
+
+// A mutex that a program has locked is lent to the program: until somebody else wants it, the program unlocks
+// and locks it by itself, in memory that it shares with its node. So to lock again what this program had last
+// takes no message to the node either, which would take 400 times as long.
+
+// maxLoans is how many mutexes a program can have on loan in its life. The others it locks by messages.
+const maxLoans = 1 << 12
+
+// The states of a loan.
+const (
+	loanOver   uint64 = iota // there is none
+	loanKept                 // nobody in the program has locked the mutex
+	loanLocked               // somebody has
+	loanWanted               // somebody has, and must give the mutex back then
+)
+
+// loan is the place of one mutex in the memory between a program and its node. It is of no other mutex ever.
+type loan struct {
+	words *vm.Words
+	index int
+}
+
+func newLoans(name string) (*vm.Words, error) { return vm.NewWords(name, 2*maxLoans) }
+
+func openLoans(fd int) (*vm.Words, error) { return vm.OpenWords(fd, 2*maxLoans) }
+
+func (l loan) state() *atomic.Uint64 { return l.words.Word(2 * l.index) }
+
+// token is the last one that was used.
+func (l loan) token() *atomic.Uint64 { return l.words.Word(2*l.index + 1) }
+
+// lock is the program's: it locks a mutex that is kept.
+func (l loan) lock() (token uint64, ok bool) {
+	if !l.state().CompareAndSwap(loanKept, loanLocked) {
+		return 0, false
+	}
+	return l.token().Add(1), true
+}
+
+// unlock is the program's. It returns false if the mutex must be given back.
+func (l loan) unlock() bool { return l.state().CompareAndSwap(loanLocked, loanKept) }
+
+// recall is the node's. It returns true if the mutex is back, otherwise the program will give it back.
+func (l loan) recall() bool {
+	for {
+		switch l.state().Load() {
+		case loanKept:
+			if l.state().CompareAndSwap(loanKept, loanOver) {
+				return true
+			}
+		case loanLocked:
+			if l.state().CompareAndSwap(loanLocked, loanWanted) {
+				return false
+			}
+		default:
+			return false
+		}
+	}
+}
+
+// lentMutex is what the node keeps of a mutex on loan.
+type lentMutex struct {
+	loan
+	name   string
+	holder locks.Waiter
+}
+
+// lend lends a mutex that is locked through m, with that token, unless somebody waits for it.
+func (e *syncEngine) lend(m *nodeMutex, token uint64, l loan) bool {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if e.err != nil || e.idle != nil || e.m.Wanted(m.id) {
+		return false
+	}
+	l.token().Store(token)
+	l.state().Store(loanLocked)
+	e.lent[m.id] = &lentMutex{l, m.name, m.holder}
+	m.holder = 0
+	return true
+}
+
+// recall ends the loan of a mutex, if there is one, now or when the program unlocks it. The caller holds e.mu.
+func (e *syncEngine) recall(id locks.ID) {
+	if l := e.lent[id]; l != nil && l.recall() {
+		e.takeBack(id, l)
+	}
+}
+
+func (e *syncEngine) takeBack(id locks.ID, l *lentMutex) {
+	delete(e.lent, id)
+	e.m.Return(id, l.holder, locks.Token(l.token().Load()), &e.rd)
+}
+
+// recallAll ends all loans like recall.
+func (e *syncEngine) recallAll() {
+	for _, id := range slices.Collect(maps.Keys(e.lent)) {
+		e.recall(id)
+	}
+}
+
+// givenBack takes back a mutex that a program was told to give back, or returns false if it wasn't.
+func (e *syncEngine) givenBack(id locks.ID, words *vm.Words) (ok bool) {
+	e.do(func() {
+		l := e.lent[id]
+		if ok = l != nil && l.words == words && l.state().CompareAndSwap(loanWanted, loanOver); ok {
+			e.takeBack(id, l)
+		}
+	})
+	return ok
+}
+
+// endLoans takes back all mutexes of a program that has ended, and returns the names of those that it had
+// locked.
+func (e *syncEngine) endLoans(words *vm.Words) (locked []string) {
+	e.do(func() {
+		for id, l := range e.lent {
+			if l.words != words {
+				continue
+			}
+			if l.state().Swap(loanOver) != loanKept {
+				locked = append(locked, l.name)
+			}
+			e.takeBack(id, l)
+		}
+	})
+	return locked
+}

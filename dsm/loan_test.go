@@ -1,0 +1,138 @@
+package dsm_test
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"strings"
+	"sync"
+	"testing"
+
+	"pagemesh/dsm"
+)
+
+func init() {
+	programs["mutex"] = func(ctx context.Context, p *testProgram) error {
+		if err := keepMutex(ctx, p, fmt.Sprintf("of %d", p.rank)); err != nil {
+			return err
+		}
+		r, err := p.Region(ctx, "mutex", dsm.RegionOptions{Size: 4096})
+		if err != nil {
+			return err
+		}
+		words, err := dsm.Slice[uint64](r)
+		if err != nil {
+			return err
+		}
+		var wg sync.WaitGroup
+		errs := make([]error, 3)
+		mine := p.Mutex("everybody's")
+		for i, m := range []*dsm.Mutex{mine, mine, p.Mutex("everybody's")} {
+			wg.Go(func() { errs[i] = countUnderMutex(ctx, p, m, words) })
+		}
+		wg.Wait()
+		if err := errors.Join(append(errs, p.barrier(ctx, "done"))...); err != nil {
+			return err
+		}
+		if want := uint64(p.ranks * len(errs) * p.n); words[0] != want {
+			return fmt.Errorf("%d counts under a mutex, want %d", words[0], want)
+		}
+		return p.barrier(ctx, "checked")
+	}
+	// This one dies with a mutex that it has locked and one that it keeps.
+	programs["mutex holder"] = func(ctx context.Context, p *testProgram) error {
+		kept := p.Mutex("kept")
+		if _, err := kept.Lock(ctx); err != nil {
+			return err
+		}
+		if err := kept.Unlock(); err != nil {
+			return err
+		}
+		if _, err := p.Mutex("locked").Lock(ctx); err != nil {
+			return err
+		}
+		os.Exit(3)
+		return nil
+	}
+}
+
+// keepMutex locks a mutex that nobody else wants, and then again without a word to the node.
+func keepMutex(ctx context.Context, p *testProgram, name string) error {
+	m := p.Mutex(name)
+	last := uint64(0)
+	asked := uint64(0)
+	for i := range 100 {
+		token, err := m.Lock(ctx)
+		if err != nil {
+			return err
+		}
+		if token <= last {
+			return fmt.Errorf("token %d after %d", token, last)
+		}
+		last = token
+		if err := m.Unlock(); err != nil {
+			return err
+		}
+		if err := m.Unlock(); i == 0 && !errors.Is(err, dsm.ErrNotHeld) {
+			return fmt.Errorf("second unlock: %v", err)
+		}
+		if i == 0 {
+			asked = dsm.Questions(p.Space)
+		}
+	}
+	if now := dsm.Questions(p.Space) - 99; now != asked { // of the second unlocks
+		return fmt.Errorf("%d questions to lock a mutex 99 times again", now-asked)
+	}
+	return nil
+}
+
+// countUnderMutex counts in words[0] and checks that tokens grow, which words[1] remembers.
+func countUnderMutex(ctx context.Context, p *testProgram, m *dsm.Mutex, words []uint64) error {
+	for range p.n {
+		token, err := m.Lock(ctx)
+		if err != nil {
+			return err
+		}
+		before := words[1]
+		words[0], words[1] = words[0]+1, token
+		if err := m.Unlock(); err != nil {
+			return err
+		}
+		if token <= before {
+			return fmt.Errorf("token %d after %d", token, before)
+		}
+	}
+	return nil
+}
+
+func TestMutexesOnLoan(t *testing.T) {
+	_, sockets := serving(t, 2)
+	runPrograms(t, "mutex", append(sockets, sockets[0]), 200*long())
+}
+
+func TestMutexesOfAProgramThatDies(t *testing.T) {
+	var log bytes.Buffer
+	spaces, sockets := servingWith(t, 2, dsm.Config{Logger: slog.New(slog.NewTextHandler(&log, nil))})
+	for _, cmd := range startPrograms(t, "mutex holder", sockets[:1], 0) {
+		if err := cmd.Wait(); cmd.ProcessState.ExitCode() != 3 {
+			t.Fatalf("%v\n%s", err, cmd.Stderr)
+		}
+	}
+	for _, name := range []string{"kept", "locked"} {
+		if _, err := spaces[1].Mutex(name).Lock(patient(t)); err != nil {
+			t.Error(err)
+		}
+	}
+	for _, s := range spaces {
+		if err := s.Close(); err != nil {
+			t.Error(err)
+		}
+	}
+	const abandoned = "a program ended with a mutex locked: it is unlocked"
+	if got := log.String(); strings.Count(got, abandoned) != 1 || !strings.Contains(got, "mutex=locked") {
+		t.Errorf("the log does not name the one mutex that was locked:\n%s", got)
+	}
+}
