@@ -73,7 +73,8 @@ func TestMicro(t *testing.T) {
 		{Workload: "thrash", Size: 10},
 	}
 	metrics := map[string]string{
-		"limit": "raw_echo raw_bandwidth", "latency": "raw_echo local_hit clean_read dirty_read write_miss upgrade",
+		"limit": "raw_echo raw_bandwidth", "latency": "raw_echo local_hit clean_read dirty_read write_miss upgrade " +
+			"clean_read_busy_home dirty_read_busy_home write_miss_busy_home upgrade_busy_home",
 		"bandwidth": "raw_bandwidth stream_read", "lock": "lock_cached lock_handoff", "barrier": "barrier",
 	}
 	for _, ranks := range []int{2, 3} {

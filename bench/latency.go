@@ -2,6 +2,7 @@ package bench
 
 import (
 	"context"
+	"sync/atomic"
 
 	"pagemesh/dsm"
 	"pagemesh/pagetable"
@@ -37,9 +38,21 @@ type latency struct {
 	local                          *pages      // homed at rank 0, which alone uses it
 	wrong                          *dsm.Region // one word: how many values were not the expected ones
 
-	echo, hit, cleanRead, dirtyRead, writeMiss, upgrade samples
+	echo, hit  samples
+	idle, busy fetches // while the home's program waits, and while it computes
 
 	mapped *mappedLatency // nil if memory is not mapped
+}
+
+// fetches are the samples of each way to fetch a page.
+type fetches struct{ cleanRead, dirtyRead, writeMiss, upgrade samples }
+
+func (f *fetches) report(r *Rank, suffix string) {
+	for name, s := range map[string]samples{
+		"clean_read": f.cleanRead, "dirty_read": f.dirtyRead, "write_miss": f.writeMiss, "upgrade": f.upgrade,
+	} {
+		r.Metric(name+suffix, s.metric())
+	}
 }
 
 func measureLatency(ctx context.Context, r *Rank) error {
@@ -59,12 +72,8 @@ func measureLatency(ctx context.Context, r *Rank) error {
 	}
 	err := r.Timed(ctx, func() error {
 		for round := range rounds {
-			l.prepare(uint64(2*round + 1))
-			if r.Rank == 0 {
-				l.measure(uint64(2*round + 1))
-			}
-			check(r.Barrier(ctx))
-			l.inspect(uint64(2*round + 2))
+			l.round(uint64(4*round+1), &l.idle)
+			l.round(uint64(4*round+3), &l.busy)
 		}
 		return nil
 	})
@@ -73,6 +82,41 @@ func measureLatency(ctx context.Context, r *Rank) error {
 	}
 	l.report()
 	return nil
+}
+
+// round has rank 0 fetch every page once in each way. If the samples are for a busy home, rank 1 computes
+// meanwhile, in a loop that nobody can stop.
+func (l *latency) round(round uint64, f *fetches) {
+	l.prepare(round)
+	stop := func() {}
+	if f == &l.busy && l.Rank.Rank == 1 {
+		stop = compute()
+	}
+	if l.Rank.Rank == 0 {
+		l.measure(round, f)
+	}
+	check(l.Barrier(l.ctx))
+	stop()
+	l.inspect(round + 1)
+}
+
+// compute has one processor compute flat out until stop is called.
+func compute() (stop func()) {
+	var stopped atomic.Bool
+	ended := make(chan uint64)
+	go func() {
+		x := uint64(1)
+		for !stopped.Load() {
+			for range 1 << 10 {
+				x = x*6364136223846793005 + 1442695040888963407
+			}
+		}
+		ended <- x
+	}()
+	return func() {
+		stopped.Store(true)
+		<-ended
+	}
 }
 
 // prepare brings every page into the state in which rank 0 shall meet it.
@@ -101,10 +145,10 @@ func (l *latency) prepare(round uint64) {
 	check(l.Barrier(l.ctx))
 }
 
-func (l *latency) measure(round uint64) {
+func (l *latency) measure(round uint64, f *fetches) {
 	for first := 0; first < latencyPages; first += latencyBatch {
-		for range latencyBatch {
-			l.echo.time(func() { l.wire.fetch(l.clean.region.PageSize()) })
+		if f == &l.idle {
+			l.measureRest(round)
 		}
 		each := func(s *samples, op func(*pages, int, uint64), p *pages, value uint64) {
 			for i := first; i < first+latencyBatch; i++ {
@@ -112,15 +156,22 @@ func (l *latency) measure(round uint64) {
 				s.time(func() { op(p, page, value) })
 			}
 		}
-		each(&l.cleanRead, l.read, l.clean, round)
-		each(&l.dirtyRead, l.read, l.dirty, round)
-		each(&l.writeMiss, l.write, l.missed, round+1)
-		each(&l.upgrade, l.write, l.upgraded, round+1)
-		l.write(l.local, 0, round)
-		l.hit.timeEach(1000, func() { l.read(l.local, 0, round) })
-		if l.mapped != nil {
-			l.mapped.measure(l.ctx, l.Space)
-		}
+		each(&f.cleanRead, l.read, l.clean, round)
+		each(&f.dirtyRead, l.read, l.dirty, round)
+		each(&f.writeMiss, l.write, l.missed, round+1)
+		each(&f.upgrade, l.write, l.upgraded, round+1)
+	}
+}
+
+// measureRest takes one batch of what no home has a part in, or rank 1 itself.
+func (l *latency) measureRest(round uint64) {
+	for range latencyBatch {
+		l.echo.time(func() { l.wire.fetch(l.clean.region.PageSize()) })
+	}
+	l.write(l.local, 0, round)
+	l.hit.timeEach(1000, func() { l.read(l.local, 0, round) })
+	if l.mapped != nil {
+		l.mapped.measure(l.ctx, l.Space)
 	}
 }
 
@@ -181,14 +232,12 @@ func (l *latency) read(p *pages, page int, value uint64) {
 }
 
 func (l *latency) report() {
-	for name, s := range map[string]samples{
-		"raw_echo": l.echo, "local_hit": l.hit, "clean_read": l.cleanRead, "dirty_read": l.dirtyRead,
-		"write_miss": l.writeMiss, "upgrade": l.upgrade,
-	} {
-		l.Metric(name, s.metric())
-	}
+	l.Metric("raw_echo", l.echo.metric())
+	l.Metric("local_hit", l.hit.metric())
+	l.idle.report(l.Rank, "")
+	l.busy.report(l.Rank, "_busy_home")
 	if l.mapped != nil {
-		l.Metric("mapped_clean_read", l.cleanRead.metric())
+		l.Metric("mapped_clean_read", l.idle.cleanRead.metric())
 		l.mapped.report(l.Rank)
 	}
 	wrong, err := l.wrong.Load(l.ctx, 0)
