@@ -34,6 +34,7 @@ func NewArray[T any](ctx context.Context, r *Rank, name string, n int, kind page
 // ones.
 func newArray[T any](ctx context.Context, r *Rank, name string, n int, l layout) *Array[T] {
 	name = r.name + "/" + name
+	l.kind = r.Spec.placement(l.kind)
 	if r.Rank == 0 {
 		_, err := r.Space.Region(ctx, name, dsm.RegionOptions{
 			Size: uint64(n) * uint64(reflect.TypeFor[T]().Size()), PageSize: l.pageSize,

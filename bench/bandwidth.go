@@ -10,7 +10,7 @@ import (
 
 func init() {
 	register(Workload{
-		Name: "bandwidth", Suite: "micro", MinRanks: 2,
+		Name: "bandwidth", Suite: "micro", MinRanks: 2, Size: 64,
 		Purpose: "how fast a region that another node has written is read from end to end",
 		Sharing: "rank 1 writes and rank 0 reads, in turn; the others watch",
 		Run:     bandwidth,
@@ -20,7 +20,7 @@ func init() {
 // bandwidth streams a region to rank 0, by ReadAt and by Prefetch, and as many bytes over a bare
 // connection.
 func bandwidth(ctx context.Context, r *Rank) error {
-	size := r.size(64) << 20
+	size := r.size() << 20
 	w := openWire(ctx, r)
 	defer w.close()
 	s := &stream{Rank: r, ctx: ctx, size: size, buf: make([]byte, size)}

@@ -8,7 +8,7 @@ import (
 
 func init() {
 	register(Workload{
-		Name: "barrier", Suite: "micro", MinRanks: 2,
+		Name: "barrier", Suite: "micro", MinRanks: 2, Size: 2000,
 		Purpose: "what it costs that all ranks wait for each other",
 		Sharing: "all ranks meet at one barrier",
 		Run:     barrier,
@@ -19,7 +19,7 @@ func init() {
 const barrierCheck = 100
 
 func barrier(ctx context.Context, r *Rank) error {
-	phases := r.size(2000)
+	phases := r.size()
 	seen := NewArray[uint64](ctx, r, "seen", r.Ranks*pagetable.DefaultPageSize/8, pagetable.Blocked).Region()
 	meet := r.Space.Barrier("bench/"+r.name+"/meet", r.Ranks)
 	var wait samples

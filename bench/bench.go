@@ -3,6 +3,7 @@ package bench
 import (
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"maps"
 	"slices"
@@ -21,6 +22,10 @@ type Workload struct {
 	Sharing string // one line: which rank touches what
 	// Classes are the problem sizes that Spec.Class may name, the default first. Empty: there are none.
 	Classes []string
+	// Size is the problem size of a workload without classes unless Spec.Size names another. 0: it has none.
+	Size int
+	// Mapped: it uses pointers into shared memory, which only attached programs have.
+	Mapped bool
 	// Elastic: the others can finish it when a rank leaves, as one does that finds Rank.Leaving true.
 	Elastic bool
 	// Reads: it reads the directory that Spec.Input names.
@@ -67,6 +72,9 @@ const busiestPages = 5
 
 // suites are the kinds of workloads, in the order in which they are listed.
 var suites = []string{"micro", "npb", "treadmarks", "splash", "ycsb", "graph", "app"}
+
+// Suites returns the names of all suites.
+func Suites() []string { return slices.Clone(suites) }
 
 var workloads = map[string]Workload{}
 
@@ -116,6 +124,9 @@ func newRank(j *Job, run int) *Rank {
 	if spec.Class != "" {
 		r.Result.Params["class"] = spec.Class
 	}
+	if spec.Placement != "" {
+		r.Result.Params["placement"] = spec.Placement
+	}
 	if spec.PageSize != 0 {
 		r.Result.Params["page_size"] = spec.PageSize
 	}
@@ -127,6 +138,9 @@ func newRank(j *Job, run int) *Rank {
 func (r *Rank) run(ctx context.Context) error {
 	if err := r.Spec.Check(r.Ranks); err != nil {
 		return err
+	}
+	if workloads[r.Spec.Workload].Mapped && r.Space.Access() != dsm.Mapped {
+		return errors.New("it follows pointers into shared memory: run it with --access mapped")
 	}
 	if err := r.Barrier(ctx); err != nil {
 		return err
@@ -148,9 +162,9 @@ func (r *Rank) part(ctx context.Context) error {
 	return r.Barrier(ctx)
 }
 
-// size returns the problem size, usual if the user names none, and notes it in the result.
-func (r *Rank) size(usual int) int {
-	n := cmp.Or(r.Spec.Size, usual)
+// size returns the problem size and notes it in the result.
+func (r *Rank) size() int {
+	n := cmp.Or(r.Spec.Size, workloads[r.Spec.Workload].Size)
 	r.Result.Params["size"] = n
 	return n
 }

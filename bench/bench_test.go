@@ -123,6 +123,7 @@ func TestSpecsTakeWhatConcernsThem(t *testing.T) {
 		{[]string{"pingpong"}, Spec{Input: "."}, "reads no input"},
 		{[]string{"pingpong"}, Spec{Size: -1}, "above 0"},
 		{[]string{"pingpong"}, Spec{PageSize: 300}, "power of two"},
+		{[]string{"pingpong"}, Spec{Placement: "near"}, "hashed, blocked"},
 		{[]string{"ping"}, Spec{}, "dsm bench list"},
 	} {
 		specs, err := Specs(c.names, c.like, 2)

@@ -9,13 +9,13 @@ import (
 
 func init() {
 	register(Workload{
-		Name: "falseshare", Suite: "micro", MinRanks: 2,
+		Name: "falseshare", Suite: "micro", MinRanks: 2, Size: 500,
 		Purpose: "what it costs to keep the counters of two nodes in one page, and what padding saves",
 		Sharing: "each rank adds to its own word: first all in one page, then each in a page of its own",
 		Run:     falseShare,
 	})
 	register(Workload{
-		Name: "thrash", Suite: "micro", MinRanks: 2,
+		Name: "thrash", Suite: "micro", MinRanks: 2, Size: 500,
 		Purpose: "what it costs when all nodes write the same words all the time",
 		Sharing: "all ranks add to every word of one page",
 		Run:     thrash,
@@ -25,7 +25,7 @@ func init() {
 // falseShare counts in words of one page, then in words that are a page apart. All ranks add at the
 // same moment, as after every barrier of a parallel loop.
 func falseShare(ctx context.Context, r *Rank) error {
-	n := r.size(500)
+	n := r.size()
 	shared := NewArray[uint64](ctx, r, "shared", r.Ranks, pagetable.Blocked).Region()
 	padded := NewArray[uint64](ctx, r, "padded", r.Ranks*pagetable.DefaultPageSize/8, pagetable.Blocked).Region()
 	near, far := int64(8), int64(pagetable.DefaultPageSize)
@@ -72,7 +72,7 @@ func (r *Rank) addTogether(ctx context.Context, region *dsm.Region, off int64, n
 
 // thrash adds to the same few words from everywhere.
 func thrash(ctx context.Context, r *Rank) error {
-	n := r.size(500)
+	n := r.size()
 	region := NewArray[uint64](ctx, r, "page", pagetable.DefaultPageSize/8, pagetable.Blocked).Region()
 	offs := []int64{0, 8, 2048, 4088}
 	err := r.Timed(ctx, func() error {

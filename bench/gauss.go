@@ -8,7 +8,7 @@ import (
 
 func init() {
 	register(Workload{
-		Name: "gauss", Suite: "treadmarks",
+		Name: "gauss", Suite: "treadmarks", Size: 512,
 		Purpose: "one row after the other that everybody needs next",
 		Sharing: "each rank writes every n-th row; in each step all read the row of the pivot",
 		Run:     gauss,
@@ -21,7 +21,7 @@ const gaussError = 1e-8
 // gauss solves a linear system by elimination with partial pivoting. The right side is such that all
 // elements of the solution are 1; the eliminated rows must equal the sequential ones in every bit.
 func gauss(ctx context.Context, r *Rank) error {
-	n := r.size(512)
+	n := r.size()
 	all, one, err := solveBoth(ctx, r, func(t team) *eliminator { return newEliminator(t, n) })
 	if err != nil || r.Rank != 0 {
 		return err

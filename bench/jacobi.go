@@ -7,7 +7,7 @@ import (
 
 func init() {
 	register(Workload{
-		Name: "jacobi", Suite: "treadmarks",
+		Name: "jacobi", Suite: "treadmarks", Size: 1024,
 		Purpose: "neighbours that exchange the edges of their parts, from one grid to another",
 		Sharing: "each rank writes a block of rows of one grid and reads a row more each side of the other",
 		Run:     jacobi,
@@ -19,7 +19,7 @@ const jacobiIterations = 50
 // jacobi solves Laplace's equation on a square with fixed edges: in each step a point becomes the mean
 // of its neighbours. Its result must equal the sequential one in every bit.
 func jacobi(ctx context.Context, r *Rank) error {
-	n := r.size(1024)
+	n := r.size()
 	if n < 3 {
 		return fmt.Errorf("size %d: choose 3 or more", n)
 	}

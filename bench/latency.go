@@ -10,7 +10,7 @@ import (
 
 func init() {
 	register(Workload{
-		Name: "latency", Suite: "micro", MinRanks: 2,
+		Name: "latency", Suite: "micro", MinRanks: 2, Size: 2048,
 		Purpose: "what one access costs: in place, and for each way to fetch a page",
 		Sharing: "rank 0 touches pages homed at rank 1; dirty ones are owned by rank 2 if there is one",
 		Run:     measureLatency,
@@ -56,7 +56,7 @@ func (f *fetches) report(r *Rank, suffix string) {
 }
 
 func measureLatency(ctx context.Context, r *Rank) error {
-	rounds := max(1, r.size(2048)/latencyPages)
+	rounds := max(1, r.size()/latencyPages)
 	l := &latency{Rank: r, ctx: ctx, wire: openWire(ctx, r), owner: min(2, r.Ranks-1)}
 	defer l.wire.close()
 	r.Result.Params["dirty_owner"] = l.owner

@@ -8,7 +8,7 @@ import (
 
 func init() {
 	register(Workload{
-		Name: "limit", Suite: "micro", MinRanks: 2,
+		Name: "limit", Suite: "micro", MinRanks: 2, Size: 10000,
 		Purpose: "what Go and the network can do without shared memory: the reference of the others",
 		Sharing: "none: rank 0 asks, rank 1 answers over a bare TCP connection",
 		Run:     limit,
@@ -20,7 +20,7 @@ const limitBulk = 64 << 20
 
 // limit measures the bare connection: a 32-byte question answered by 4 KiB, and bulk in one direction.
 func limit(ctx context.Context, r *Rank) error {
-	echoes := r.size(10000)
+	echoes := r.size()
 	w := openWire(ctx, r)
 	defer w.close()
 	err := r.Timed(ctx, func() error {

@@ -10,7 +10,7 @@ import (
 
 func init() {
 	register(Workload{
-		Name: "lock", Suite: "micro", MinRanks: 2,
+		Name: "lock", Suite: "micro", MinRanks: 2, Size: 400,
 		Purpose: "what a mutex costs that nobody else wants, and one that goes from node to node",
 		Sharing: "ranks 0 and 1 take the same mutexes; the others watch",
 		Run:     lock,
@@ -26,7 +26,7 @@ const (
 )
 
 func lock(ctx context.Context, r *Rank) error {
-	turns := max(2, r.size(400)/lockMutexes)
+	turns := max(2, r.size()/lockMutexes)
 	count := r.homedAt(ctx, "count", 1, 0)                       // one word a mutex, added to without atomicity
 	holds := r.homedAt(ctx, "holds", 1+16*turns/r.pageSize(), 1) // where rank 1 tells how long it held which token
 	var cached, handoff samples

@@ -10,13 +10,13 @@ import (
 
 func init() {
 	register(Workload{
-		Name: "lu", Suite: "splash",
+		Name: "lu", Suite: "splash", Size: 512,
 		Purpose: "blocks that are read by a row and a column of others, each in memory of its own",
 		Sharing: "each rank writes the blocks of a scattered grid and reads two others for each of them",
 		Run:     func(ctx context.Context, r *Rank) error { return lu(ctx, r, true) },
 	})
 	register(Workload{
-		Name: "lu-rows", Suite: "splash",
+		Name: "lu-rows", Suite: "splash", Size: 512,
 		Purpose: "the same with the matrix kept by rows: what it costs that blocks share pages",
 		Sharing: "as lu, but a page has pieces of the blocks of many ranks",
 		Run:     func(ctx context.Context, r *Rank) error { return lu(ctx, r, false) },
@@ -33,7 +33,7 @@ const (
 // diagonal dominates (Woo et al., ISCA 95, section 3). The factors must equal the sequential ones in
 // every bit, and their product the matrix.
 func lu(ctx context.Context, r *Rank, contiguous bool) error {
-	n := r.size(512)
+	n := r.size()
 	if n%luSide != 0 {
 		return fmt.Errorf("size %d: choose a multiple of %d", n, luSide)
 	}

@@ -7,7 +7,7 @@ import (
 
 func init() {
 	register(Workload{
-		Name: "matmul", Suite: "app", Default: true,
+		Name: "matmul", Suite: "app", Default: true, Size: 512,
 		Purpose: "data that everybody reads and nobody writes",
 		Sharing: "each rank writes a block of rows of the product and reads one whole factor",
 		Run:     matmul,
@@ -17,7 +17,7 @@ func init() {
 // matmul multiplies two square matrices. Each sum has the order of the sequential one and must equal it
 // in every bit.
 func matmul(ctx context.Context, r *Rank) error {
-	n := r.size(512)
+	n := r.size()
 	a, b, c := NewMatrix(ctx, r, "a", n, n), NewMatrix(ctx, r, "b", n, n), NewMatrix(ctx, r, "c", n, n)
 	lo, hi := r.Share(n)
 	for _, m := range []Matrix{a, b} {

@@ -8,7 +8,7 @@ import (
 
 func init() {
 	register(Workload{
-		Name: "pingpong", Suite: "micro", MinRanks: 2,
+		Name: "pingpong", Suite: "micro", MinRanks: 2, Size: 2000,
 		Purpose: "what it costs when two nodes write one word in turn",
 		Sharing: "ranks 0 and 1 write the same word; the others watch nothing",
 		Run:     pingpong,
@@ -17,7 +17,7 @@ func init() {
 
 // pingpong has ranks 0 and 1 write one word in turn. Each hit moves the page from one to the other.
 func pingpong(ctx context.Context, r *Rank) error {
-	hits := uint64(r.size(2000))
+	hits := uint64(r.size())
 	ball := NewArray[uint64](ctx, r, "ball", 1, pagetable.Hashed).Region()
 	err := r.Timed(ctx, func() error {
 		if r.Rank > 1 {

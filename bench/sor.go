@@ -7,7 +7,7 @@ import (
 
 func init() {
 	register(Workload{
-		Name: "sor", Suite: "treadmarks", Default: true,
+		Name: "sor", Suite: "treadmarks", Default: true, Size: 1024,
 		Purpose: "neighbours that exchange the edges of their parts in every step",
 		Sharing: "each rank writes a block of rows and reads one row of each neighbour",
 		Run:     sor,
@@ -23,7 +23,7 @@ const (
 // Points of one colour depend on points of the other only, so that their order does not matter and the
 // result must equal the sequential one in every bit.
 func sor(ctx context.Context, r *Rank) error {
-	n := r.size(1024)
+	n := r.size()
 	r.Result.Params["iterations"] = sorIterations
 	grid := NewMatrix(ctx, r, "grid", n, n)
 	lo, hi := r.Share(n)

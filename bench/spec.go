@@ -15,6 +15,22 @@ type Spec struct {
 	Size     int    // problem size of workloads without classes; 0 is the workload's default
 	Input    string // directory that an application reads; "" is its default
 	PageSize int    // bytes; 0 is the workload's default
+	// Placement of its arrays, one of Placements; "" is the workload's own.
+	Placement string
+}
+
+// Placements returns what Spec.Placement may be.
+func Placements() []string { return []string{pagetable.Hashed.String(), pagetable.Blocked.String()} }
+
+// placement returns where a workload's pages are homed that it would place by itself as usual says.
+func (s Spec) placement(usual pagetable.PlacementKind) pagetable.PlacementKind {
+	switch s.Placement {
+	case pagetable.Hashed.String():
+		return pagetable.Hashed
+	case pagetable.Blocked.String():
+		return pagetable.Blocked
+	}
+	return usual
 }
 
 // Specs returns the runs of the named workloads, or of the default ones that make sense with that
@@ -75,6 +91,8 @@ func (s Spec) Check(ranks int) error {
 		return fmt.Errorf("there is no workload %q: dsm bench list names them", s.Workload)
 	case ranks < w.MinRanks:
 		return fmt.Errorf("workload %q needs %d nodes or more, not %d", w.Name, w.MinRanks, ranks)
+	case s.Placement != "" && !slices.Contains(Placements(), s.Placement):
+		return fmt.Errorf("placement %q: choose one of %s", s.Placement, strings.Join(Placements(), ", "))
 	case s.Input != "" && !w.Reads:
 		return fmt.Errorf("workload %q reads no input: leave out %q", w.Name, s.Input)
 	}

@@ -103,6 +103,29 @@ func TestBenchWorkerLeaves(t *testing.T) {
 	})
 }
 
+// TestBenchSuite: a suite stands for its workloads, and options that concern all reach the ranks.
+func TestBenchSuite(t *testing.T) {
+	u := newUser(t)
+	var results []bench.Result
+	u.decode(&results, "bench", "run", "pingpong", "--suite", "splash", "-n", "2", "--size", "64", "--placement", "blocked")
+	names := []string{"pingpong"}
+	for _, w := range bench.List() {
+		if w.Suite == "splash" {
+			names = append(names, w.Name)
+		}
+	}
+	var got []string
+	for _, r := range results {
+		got = append(got, r.Workload)
+		if r.Params["placement"] != "blocked" || !r.Verified {
+			t.Errorf("%s: placement %v, %s", r.Workload, r.Params["placement"], r.Detail)
+		}
+	}
+	if !slices.Equal(got, names) {
+		t.Errorf("ran %v, want %v", got, names)
+	}
+}
+
 func TestBenchCSV(t *testing.T) {
 	u := newUser(t)
 	out := u.must("bench", "run", "pingpong", "-n", "2", "--size", "50", "-o", "csv")

@@ -38,6 +38,7 @@ If a run fails, the results of those before it are printed all the same.`
 type benchFlags struct {
 	like        bench.Spec
 	count       int
+	suite       string
 	access      *output.Choice
 	consistency *output.Choice
 }
@@ -48,7 +49,9 @@ func (f *benchFlags) register(cmd *cobra.Command) {
 	flags.IntVar(&f.like.Size, "size", 0, "problem `size` of the workloads that have none")
 	flags.StringVar(&f.like.Input, "input", "", "`directory` that workloads read (default: the Go toolchain's source)")
 	flags.IntVar(&f.like.PageSize, "page-size", 0, "page size in `bytes` (default: the workload's own)")
+	flags.StringVar(&f.like.Placement, "placement", "", "homes of their pages, hashed or blocked (default: the workload's own)")
 	flags.IntVar(&f.count, "count", 1, "run everything `N` times")
+	flags.StringVar(&f.suite, "suite", "", "also run all workloads of a `suite`: "+strings.Join(bench.Suites(), ", "))
 	f.access = accessFlag(cmd)
 	f.consistency = output.Choose("sequential")
 	flags.Var(f.consistency, "consistency", "consistency of their memory")
@@ -60,6 +63,7 @@ func (f *benchFlags) arguments(names []string) []string {
 	return append([]string{
 		"--class=" + f.like.Class, "--size=" + strconv.Itoa(f.like.Size), "--input=" + f.like.Input,
 		"--page-size=" + strconv.Itoa(f.like.PageSize), "--count=" + strconv.Itoa(f.count),
+		"--placement=" + f.like.Placement, "--suite=" + f.suite,
 		"--access=" + f.access.Value, "--consistency=" + f.consistency.Value, "--",
 	}, names...)
 }
@@ -69,6 +73,13 @@ func (f *benchFlags) specs(names []string, nodes int) ([]bench.Spec, error) {
 	f.like.Class = strings.ToUpper(f.like.Class)
 	if f.count < 1 {
 		return nil, usagef("--count %d: give a number from 1", f.count)
+	}
+	if f.suite != "" {
+		members := f.members()
+		if members == nil {
+			return nil, usagef("there is no suite %q: %s", f.suite, nearest.Suggest(f.suite, bench.Suites(), "", "see dsm bench list"))
+		}
+		names = append(slices.Clone(names), members...)
 	}
 	all := workloadNames()
 	for _, name := range names {
@@ -88,6 +99,17 @@ func (f *benchFlags) specs(names []string, nodes int) ([]bench.Spec, error) {
 	return slices.Repeat(specs, f.count), nil
 }
 
+// members returns the workloads of the suite that the access allows.
+func (f *benchFlags) members() []string {
+	var names []string
+	for _, w := range bench.List() {
+		if w.Suite == f.suite && (!w.Mapped || f.access.Value != dsm.Embedded.String()) {
+			names = append(names, w.Name)
+		}
+	}
+	return names
+}
+
 // benchRunFlags are those of dsm bench run.
 type benchRunFlags struct {
 	benchFlags
@@ -103,6 +125,7 @@ func newBenchRun() *cobra.Command {
 		Long:  benchRunLong,
 		Example: `  dsm bench run
   dsm bench run cg sor -n 4 --class W -o json
+  dsm bench run --suite npb --class W
   dsm bench run latency --count 10 -o bench | tee new.txt; benchstat old.txt new.txt`,
 		RunE: func(cmd *cobra.Command, args []string) error { return f.run(cmd, args) },
 		ValidArgsFunction: func(_ *cobra.Command, args []string, _ string) ([]string, cobra.ShellCompDirective) {
@@ -114,6 +137,8 @@ func newBenchRun() *cobra.Command {
 	nodesFlag(cmd, &f.nodes)
 	f.format = output.Choose(output.Table, output.JSON, output.CSV, output.Bench)
 	formatFlag(cmd, f.format)
+	_ = cmd.RegisterFlagCompletionFunc("suite", cobra.FixedCompletions(bench.Suites(), cobra.ShellCompDirectiveNoFileComp))          // the flag exists
+	_ = cmd.RegisterFlagCompletionFunc("placement", cobra.FixedCompletions(bench.Placements(), cobra.ShellCompDirectiveNoFileComp))  // the flag exists
 	_ = cmd.RegisterFlagCompletionFunc("class", cobra.FixedCompletions([]string{"S", "W", "A"}, cobra.ShellCompDirectiveNoFileComp)) // the flag exists
 	return cmd
 }
