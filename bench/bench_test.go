@@ -70,12 +70,12 @@ func TestMicro(t *testing.T) {
 	specs := []Spec{
 		{Workload: "limit", Size: 10}, {Workload: "latency", Size: 64}, {Workload: "bandwidth", Size: 1},
 		{Workload: "lock", Size: 80}, {Workload: "barrier", Size: 10}, {Workload: "falseshare", Size: 10},
-		{Workload: "thrash", Size: 10},
+		{Workload: "thrash", Size: 10}, {Workload: "gups", Size: 100},
 	}
 	metrics := map[string]string{
 		"limit": "raw_echo raw_bandwidth", "latency": "raw_echo local_hit clean_read dirty_read write_miss upgrade " +
 			"clean_read_busy_home dirty_read_busy_home write_miss_busy_home upgrade_busy_home",
-		"bandwidth": "raw_bandwidth stream_read", "lock": "lock_cached lock_handoff", "barrier": "barrier",
+		"bandwidth": "raw_bandwidth stream_read", "lock": "lock_cached lock_handoff", "barrier": "barrier", "gups": "update",
 	}
 	for _, ranks := range []int{2, 3} {
 		for _, r := range runAll(t, ranks, specs...) {

@@ -26,6 +26,11 @@ func small(t *testing.T) []Spec {
 		{Workload: "gauss", Size: 60},
 		{Workload: "lu", Size: 128},
 		{Workload: "lu-rows", Size: 96},
+		{Workload: "radix", Size: 1 << 14},
+		{Workload: "quicksort", Size: 1 << 16},
+		{Workload: "tsp", Size: 11},
+		{Workload: "pagerank", Size: 10},
+		{Workload: "bfs", Size: 12},
 		{Workload: "matmul", Size: 100},
 		{Workload: "wordcount", Input: writeText(t)},
 	}
@@ -90,6 +95,13 @@ func TestDamageIsFound(t *testing.T) {
 		{Spec{Workload: "gauss", Size: 32}, "system", 8 * 20},
 		{Spec{Workload: "lu", Size: 64}, "elements", 8 * 500},
 		{Spec{Workload: "lu-rows", Size: 64}, "elements", 8 * 500},
+		{Spec{Workload: "radix", Size: 1 << 12}, "even", 8 * 100},
+		{Spec{Workload: "quicksort", Size: 1 << 12}, "numbers", 8 * 100},
+		{Spec{Workload: "tsp", Size: 8}, "best", 0},
+		{Spec{Workload: "tsp", Size: 8}, "best", 8 * 4},
+		{Spec{Workload: "pagerank", Size: 8}, "even", 8 * 100},
+		{Spec{Workload: "bfs", Size: 8}, "distances", 8 * 50},
+		{Spec{Workload: "gups", Size: 100}, "table", 8 * 77},
 		{Spec{Workload: "matmul", Size: 20}, "c", 8 * 100},
 		{Spec{Workload: "wordcount", Input: writeText(t)}, "stripes", 16 * 300},
 		{Spec{Workload: "pingpong", Size: 10}, "ball", 0},
@@ -127,7 +139,7 @@ func damage(ctx context.Context, t *testing.T, s *dsm.Space, region string, word
 	if err != nil {
 		t.Error(err)
 	}
-	if err := r.Store(ctx, word, v^1); err != nil {
+	if err := r.Store(ctx, word, v^1<<40); err != nil {
 		t.Error(err)
 	}
 }
