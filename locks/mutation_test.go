@@ -1,0 +1,18 @@
+package locks
+
+import (
+	"testing"
+
+	"pagemesh/coherence/mutation"
+)
+
+// TestMutationsApply keeps the mutations in step with the protocol.
+func TestMutationsApply(t *testing.T) { mutation.Check(t) }
+
+// TestMutations plants faults in the protocol; the explorer or the simulator finds each.
+func TestMutations(t *testing.T) {
+	if !long() {
+		t.Skip("builds this package many times: set PAGEMESH_LONG=1")
+	}
+	mutation.Run(t, "TestExplore", "TestSimulate")
+}
