@@ -44,6 +44,7 @@ type attachment struct {
 // openQuestion is a question that waits for its answer.
 type openQuestion struct {
 	wantsDescriptor bool // its answer brings a descriptor
+	last            bool // its answer, unless it is an error, ends the attachment
 	answer          chan answeredQuestion
 }
 
@@ -114,7 +115,9 @@ func dialNode(ctx context.Context, path string) (*net.UnixConn, error) {
 			return nil, fmt.Errorf("%w: the node belongs to another user: start one of your own", err)
 		case errors.Is(err, fs.ErrNotExist), errors.Is(err, syscall.ECONNREFUSED):
 			last = fmt.Errorf("%w: is a node running with that socket (dsm node --socket)?", err)
-		case ctx.Err() == nil || last == nil:
+		case last != nil && (ctx.Err() != nil || os.IsTimeout(err)):
+			return nil, last
+		default:
 			return nil, err
 		}
 		select {
@@ -173,7 +176,9 @@ func (a *attachment) ask(ctx context.Context, q question) (answeredQuestion, err
 }
 
 func (a *attachment) send(ctx context.Context, q question, fds ...int) (answeredQuestion, error) {
-	o := &openQuestion{wantsDescriptor: q.kind.bringsDescriptor(), answer: make(chan answeredQuestion, 1)}
+	o := &openQuestion{
+		wantsDescriptor: q.kind.bringsDescriptor(), last: q.kind == askLeave, answer: make(chan answeredQuestion, 1),
+	}
 	if len(q.data) > maxQuestionData {
 		return answeredQuestion{}, fmt.Errorf("a question with %d bytes for the node, at most %d are allowed", len(q.data), maxQuestionData)
 	}
@@ -251,6 +256,9 @@ func (a *attachment) answer(frame []byte) error {
 		ans.descriptor = os.NewFile(uintptr(fd), "region")
 	}
 	o.answer <- ans
+	if o.last && ans.err == nil {
+		a.end(ErrClosed) // before the connection's end is read, which would mean that the node is lost
+	}
 	return nil
 }
 

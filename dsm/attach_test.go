@@ -3,6 +3,7 @@ package dsm_test
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"os/exec"
@@ -239,5 +240,23 @@ func TestPagesNameTheLinesThatWait(t *testing.T) {
 	}
 	if found[0] == 0 || found[1] == 0 {
 		t.Errorf("pages with sites: %v, want some of both kinds", found)
+	}
+}
+
+// TestLeaveIsNoLoss: a program that leaves together with its node has closed its space, however soon the
+// node ends the connection.
+func TestLeaveIsNoLoss(t *testing.T) {
+	for range 20 {
+		_, sockets := serving(t, 1)
+		s, err := dsm.Open(t.Context(), dsm.Config{Attach: sockets[0]}) // it maps nothing
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := s.Leave(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		if err := s.Err(); !errors.Is(err, dsm.ErrClosed) {
+			t.Fatalf("the space has ended because of %v, want %v", err, dsm.ErrClosed)
+		}
 	}
 }
