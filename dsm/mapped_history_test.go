@@ -182,21 +182,29 @@ func checkHistories(t *testing.T, outputs []string) {
 		decoders = append(decoders, json.NewDecoder(strings.NewReader(out)))
 	}
 	for round := 0; decoders[0].More(); round++ {
-		var all []porcupine.Operation
+		histories := make([][]historyOp, len(decoders))
 		for client, d := range decoders {
-			var ops []historyOp
-			if err := d.Decode(&ops); err != nil {
+			if err := d.Decode(&histories[client]); err != nil {
 				t.Fatal(err)
 			}
-			for _, o := range ops {
-				all = append(all, porcupine.Operation{ClientId: client, Input: o, Call: o.Call, Output: o.Out, Return: o.Return})
-			}
 		}
-		if !porcupine.CheckOperations(historyModel, all) {
-			t.Errorf("round %d: the accesses can't have been made one after the other", round)
-			for _, op := range all {
-				t.Log(op.ClientId, op.Input)
-			}
+		checkHistory(t, round, histories)
+	}
+}
+
+// checkHistory checks what all clients did in one round.
+func checkHistory(t *testing.T, round int, histories [][]historyOp) {
+	t.Helper()
+	var all []porcupine.Operation
+	for client, ops := range histories {
+		for _, o := range ops {
+			all = append(all, porcupine.Operation{ClientId: client, Input: o, Call: o.Call, Output: o.Out, Return: o.Return})
+		}
+	}
+	if !porcupine.CheckOperations(historyModel, all) {
+		t.Errorf("round %d: the accesses can't have been made one after the other", round)
+		for _, op := range all {
+			t.Log(op.ClientId, op.Input)
 		}
 	}
 }
