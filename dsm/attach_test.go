@@ -69,12 +69,12 @@ func startProgram(ctx context.Context, name string) error {
 }
 
 // serving opens a space of n nodes that serve programs, and returns their sockets.
-func serving(t *testing.T, n int) (spaces []*dsm.Space, sockets []string) {
+func serving(t testing.TB, n int) (spaces []*dsm.Space, sockets []string) {
 	t.Helper()
 	return servingWith(t, n, dsm.Config{})
 }
 
-func servingWith(t *testing.T, n int, cfg dsm.Config) (spaces []*dsm.Space, sockets []string) {
+func servingWith(t testing.TB, n int, cfg dsm.Config) (spaces []*dsm.Space, sockets []string) {
 	t.Helper()
 	dir := t.TempDir()
 	cfg.Cluster = t.Name()
@@ -97,9 +97,20 @@ func servingWith(t *testing.T, n int, cfg dsm.Config) (spaces []*dsm.Space, sock
 	return spaces, sockets
 }
 
-// startPrograms starts one program a socket and returns their commands, whose output is collected. A program
-// that hangs is killed.
-func startPrograms(t *testing.T, name string, sockets []string, n int, env ...string) []*exec.Cmd {
+// startPrograms starts one program a socket and returns their commands, whose output is collected.
+func startPrograms(t testing.TB, name string, sockets []string, n int, env ...string) []*exec.Cmd {
+	t.Helper()
+	cmds := newPrograms(t, name, sockets, n, env...)
+	for _, cmd := range cmds {
+		if err := cmd.Start(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return cmds
+}
+
+// newPrograms returns the commands that start one program a socket. One that hangs is killed.
+func newPrograms(t testing.TB, name string, sockets []string, n int, env ...string) []*exec.Cmd {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), patience*time.Duration(long()))
 	t.Cleanup(cancel)
@@ -110,9 +121,6 @@ func startPrograms(t *testing.T, name string, sockets []string, n int, env ...st
 			fmt.Sprintf("TEST_RANK=%d", rank), fmt.Sprintf("TEST_RANKS=%d", len(sockets)), fmt.Sprintf("TEST_N=%d", n))
 		cmd.Env = append(cmd.Env, env...)
 		cmd.Stdout, cmd.Stderr = new(bytes.Buffer), new(bytes.Buffer)
-		if err := cmd.Start(); err != nil {
-			t.Fatal(err)
-		}
 		cmds = append(cmds, cmd)
 	}
 	return cmds

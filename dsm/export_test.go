@@ -21,3 +21,36 @@ func Questions(s *Space) uint64 {
 	defer a.mu.Unlock()
 	return a.next
 }
+
+// Forget has the program's next access to each page of a mapped region fault, though its node has the page.
+func Forget(r *Region) error {
+	m := r.m.(*mapping)
+	return m.a.window.Heal(m.meta.Range())
+}
+
+// samplers are those of a node's programs.
+type samplers map[*program]*sampler
+
+// Samplers returns them, once each program has one.
+func Samplers(s *Space) (samplers, bool) {
+	v := s.b.(*node).server
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	all := samplers{}
+	for p := range v.programs {
+		if all[p] = p.sampler.Load(); all[p] == nil {
+			return nil, false
+		}
+	}
+	return all, len(all) > 0
+}
+
+// Enable turns sampling on or off.
+func (all samplers) Enable(on bool) {
+	for p, sm := range all {
+		if !on {
+			sm = nil
+		}
+		p.sampler.Store(sm)
+	}
+}

@@ -21,10 +21,13 @@ import (
 // This file finds out which line of an attached program waits for a page. A trap says which thread
 // waits; the kernel says where it stands; the program's executable says which line that is.
 
-// sampleEvery is how often at most a program is asked where one of its threads stands. Asking takes
-// about 10 µs, in which the thread waits anyway but its page is not on its way yet: one question in
-// 1 ms costs 1 % of a program that does nothing but fault.
-const sampleEvery = time.Millisecond
+// sampleEvery is how often at most a program is asked where one of its threads stands, and sampleShare
+// which part of its time that may take. Asking takes some 10 µs, in which the thread waits anyway but its
+// page is not on its way yet.
+const (
+	sampleEvery = time.Millisecond
+	sampleShare = 200
+)
 
 // maxSites bounds the sites that are kept of one page.
 const maxSites = 16
@@ -144,9 +147,14 @@ func newSampler(c *symbolCache, pid int) (*sampler, error) {
 
 // sample returns where the thread of a fault stands, if it is time to ask. A nil sampler never asks.
 func (sm *sampler) sample(f vm.Fault) (site, bool) {
-	if sm == nil || !sm.due() {
+	if sm == nil {
 		return site{}, false
 	}
+	start := time.Now()
+	if !sm.due(start) {
+		return site{}, false
+	}
+	defer sm.rest(start)
 	pc, sp, ok, err := vm.ProgramCounter(sm.pid, f.Thread)
 	if err == nil && !ok { // the thread is about to sleep
 		pc, sp, ok, err = vm.ProgramCounter(sm.pid, f.Thread)
@@ -157,15 +165,21 @@ func (sm *sampler) sample(f vm.Fault) (site, bool) {
 	return site{sm.symbols, sm.caller(pc, sp) - sm.shift, f.Want}, true
 }
 
-func (sm *sampler) due() bool {
+func (sm *sampler) due(now time.Time) bool {
 	sm.mu.Lock()
 	defer sm.mu.Unlock()
-	now := time.Now()
 	if now.Before(sm.next) {
 		return false
 	}
 	sm.next = now.Add(sampleEvery)
 	return true
+}
+
+// rest notes how long a sample has taken that began at start.
+func (sm *sampler) rest(start time.Time) {
+	sm.mu.Lock()
+	defer sm.mu.Unlock()
+	sm.next = start.Add(max(sampleEvery, sampleShare*time.Since(start)))
 }
 
 // caller returns the call for a pc in one of the runtime's functions that copy, clear and compare
