@@ -120,7 +120,7 @@ func runLeaving(t *testing.T, ranks, leaving int, specs ...Spec) []Result {
 
 func TestKernelsOnMappedMemory(t *testing.T) {
 	specs, err := Specs([]string{
-		"ep", "is", "cg", "mg", "ft", "sor", "jacobi", "lu", "matmul", "tsp", "pagerank", "bfs",
+		"ep", "is", "cg", "mg", "ft", "sor", "jacobi", "lu", "matmul", "tsp", "pagerank", "bfs", "btree",
 	}, Spec{Class: "S"}, 3)
 	if err != nil {
 		t.Fatal(err)

@@ -106,15 +106,14 @@ func (e *eliminator) fill(row []float64, i int) {
 func (e *eliminator) solve() {
 	for k := range e.n {
 		e.choose(k)
-		top := e.row(k)
+		top := e.system.copyRow(e.order[k])
 		for i := k + 1; i < e.n; i++ {
 			if e.mine(i) {
 				w := e.system.Write(e.order[i], e.order[i]+1)
-				eliminate(w.Data[k:e.n+1], top.Data[k:e.n+1])
+				eliminate(w.Data[k:e.n+1], top[k:e.n+1])
 				w.Done()
 			}
 		}
-		top.Done()
 	}
 	e.meet()
 }

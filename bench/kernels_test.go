@@ -19,7 +19,7 @@ func small(t *testing.T) []Spec {
 		{Workload: "ep", Class: "S"},
 		{Workload: "is", Class: "S"},
 		{Workload: "cg", Class: "S"},
-		{Workload: "sor", Size: 96},
+		{Workload: "sor", Size: 200},
 		{Workload: "mg", Class: "S"},
 		{Workload: "ft", Class: "S"},
 		{Workload: "jacobi", Size: 96},
@@ -31,6 +31,8 @@ func small(t *testing.T) []Spec {
 		{Workload: "tsp", Size: 11},
 		{Workload: "pagerank", Size: 10},
 		{Workload: "bfs", Size: 12},
+		{Workload: "shallow", Size: 60},
+		{Workload: "ocean", Size: 66},
 		{Workload: "matmul", Size: 100},
 		{Workload: "wordcount", Input: writeText(t)},
 	}
@@ -102,6 +104,8 @@ func TestDamageIsFound(t *testing.T) {
 		{Spec{Workload: "pagerank", Size: 8}, "even", 8 * 100},
 		{Spec{Workload: "bfs", Size: 8}, "distances", 8 * 50},
 		{Spec{Workload: "gups", Size: 100}, "table", 8 * 77},
+		{Spec{Workload: "shallow", Size: 16}, "u", 8 * 100},
+		{Spec{Workload: "ocean", Size: 16}, "stream", 8 * 100},
 		{Spec{Workload: "matmul", Size: 20}, "c", 8 * 100},
 		{Spec{Workload: "wordcount", Input: writeText(t)}, "stripes", 16 * 300},
 		{Spec{Workload: "pingpong", Size: 10}, "ball", 0},
@@ -157,6 +161,29 @@ func TestOfficialValueDecides(t *testing.T) {
 	for _, r := range runAll(t, 2, specs...) {
 		if r.Verified {
 			t.Errorf("%s verified: %s", r.Workload, r.Detail)
+		}
+	}
+}
+
+// TestTreeCheckFindsWrongNodes: keys out of order, a key that is not its value's, and too many.
+func TestTreeCheckFindsWrongNodes(t *testing.T) {
+	right := treeNode{Count: 2, Leaf: true, Values: [treeMost]uint64{0, 2}}
+	swapped, alien, full := right, right, right
+	for _, n := range []*treeNode{&right, &swapped, &alien, &full} {
+		n.Keys = [treeMost]uint64{treeKey(0), treeKey(2)}
+	}
+	swapped.Keys[0], swapped.Keys[1] = swapped.Keys[1], swapped.Keys[0]
+	swapped.Values[0], swapped.Values[1] = 2, 0
+	alien.Keys[1]++
+	full.Count = treeMost + 1
+	for _, c := range []struct {
+		name string
+		node *treeNode
+		want bool
+	}{{"right", &right, true}, {"swapped", &swapped, false}, {"alien", &alien, false}, {"full", &full, false}} {
+		check := treeCheck{valid: true}
+		if check.walk(c.node, 0); check.valid != c.want {
+			t.Errorf("%s: valid is %v, want %v", c.name, check.valid, c.want)
 		}
 	}
 }

@@ -3,6 +3,7 @@ package bench
 import (
 	"cmp"
 	"context"
+	"slices"
 
 	"pagemesh/pagetable"
 )
@@ -31,3 +32,33 @@ func (m Matrix) Read(lo, hi int) Window[float64] { return m.elems.Read(lo*m.cols
 
 // Write returns rows [lo, hi) for reading and writing.
 func (m Matrix) Write(lo, hi int) Window[float64] { return m.elems.Write(lo*m.cols, hi*m.cols) }
+
+// copyRow returns a copy of a row.
+func (m Matrix) copyRow(i int) []float64 {
+	w := m.Read(i, i+1)
+	defer w.Done()
+	return slices.Clone(w.Data)
+}
+
+// ring is a row of a matrix between its neighbours; the last row is next to the first.
+type ring [3]Window[float64]
+
+// ring returns the row of that number and its neighbours for reading.
+func (m Matrix) ring(i int) ring {
+	rows := m.elems.Len() / m.cols
+	var r ring
+	for k := range r {
+		at := (i + k - 1 + rows) % rows
+		r[k] = m.Read(at, at+1)
+	}
+	return r
+}
+
+// rows returns the row before, the row itself, and the one after it.
+func (r *ring) rows() (before, here, after []float64) { return r[0].Data, r[1].Data, r[2].Data }
+
+func (r *ring) done() {
+	for k := range r {
+		r[k].Done()
+	}
+}

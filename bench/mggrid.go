@@ -37,30 +37,17 @@ func (c cube) copyPlane(from cube, z int) {
 
 // slab is a plane of n^2 points between its neighbours.
 type slab struct {
-	n      int
-	planes [3]Window[float64]
+	n int
+	ring
 }
 
 // around returns plane z and its neighbours for reading.
-func (c cube) around(z int) slab {
-	s := slab{n: c.n}
-	for i := range s.planes {
-		at := (z + i - 1 + c.n) % c.n
-		s.planes[i] = c.planes.Read(at, at+1)
-	}
-	return s
-}
-
-func (s *slab) done() {
-	for i := range s.planes {
-		s.planes[i].Done()
-	}
-}
+func (c cube) around(z int) slab { return slab{c.n, c.planes.ring(z)} }
 
 // row returns a row of a plane, which are numbered -1 to 1; rows are numbered around a circle.
 func (s *slab) row(plane, y int) []float64 {
 	y = (y + s.n) % s.n
-	return s.planes[plane+1].Data[y*s.n : (y+1)*s.n]
+	return s.ring[plane+1].Data[y*s.n : (y+1)*s.n]
 }
 
 // stencil is the weights of a point and of its neighbours by face, edge and corner.

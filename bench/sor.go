@@ -68,6 +68,11 @@ type strip struct{ above, rows, below []float64 }
 
 // relax relaxes the points of one colour. The first of the rows is row lo of the grid.
 func (s strip) relax(lo, half int) {
+	s.each(lo, func(i int, above, row, below []float64) { relaxRow(above, row, below, 1+(i+half)%2) })
+}
+
+// each calls f for each of the rows, the first of which is row lo of the grid, with its neighbours.
+func (s strip) each(lo int, f func(i int, above, row, below []float64)) {
 	above, rows, n := s.above, s.rows, len(s.above)
 	for i := lo; len(rows) > 0; i++ {
 		row, rest := rows[:n], rows[n:]
@@ -75,7 +80,7 @@ func (s strip) relax(lo, half int) {
 		if len(rest) > 0 {
 			below = rest[:n]
 		}
-		relaxRow(above, row, below, 1+(i+half)%2)
+		f(i, above, row, below)
 		above, rows = row, rest
 	}
 }
@@ -88,25 +93,30 @@ func relaxRow(above, row, below []float64, j int) {
 	}
 }
 
-// relaxBlock relaxes the points of one colour in rows [lo, hi). Neighbours want to read the first and
-// the last of them: each is kept here for a moment, while the rows between can stay for long.
+// relaxBlock relaxes the points of one colour in rows [lo, hi).
 func relaxBlock(grid Matrix, lo, hi, half int) {
-	switch {
-	case hi-lo > 2:
-		relaxShared(grid, lo, lo+1, half)
-		relaxShared(grid, hi-1, hi, half)
-		relaxShared(grid, lo+1, hi-1, half)
-	case hi > lo:
-		relaxShared(grid, lo, hi, half)
+	for _, rows := range edgesFirst(lo, hi) {
+		grid.withStrip(rows, func(s strip) { s.relax(rows[0], half) })
 	}
 }
 
-func relaxShared(grid Matrix, lo, hi, half int) {
-	above := grid.Read(lo-1, lo)
-	defer above.Done()
-	rows := grid.Write(lo, hi)
-	defer rows.Done()
-	below := grid.Read(hi, hi+1)
-	defer below.Done()
-	strip{above.Data, rows.Data, below.Data}.relax(lo, half)
+// edgesFirst divides rows [lo, hi). Neighbours want to read the first and the last of them: each is kept
+// here for a moment, while the rows between can stay for long.
+func edgesFirst(lo, hi int) [][2]int {
+	switch {
+	case hi-lo > 2:
+		return [][2]int{{lo, lo + 1}, {hi - 1, hi}, {lo + 1, hi - 1}}
+	case hi > lo:
+		return [][2]int{{lo, hi}}
+	}
+	return nil
+}
+
+// withStrip calls f with those rows of the grid for writing. The rows around them are copies: to hold one
+// and wait for another is what the neighbour may do as well.
+func (m Matrix) withStrip(rows [2]int, f func(s strip)) {
+	above, below := m.copyRow(rows[0]-1), m.copyRow(rows[1])
+	w := m.Write(rows[0], rows[1])
+	defer w.Done()
+	f(strip{above, w.Data, below})
 }
