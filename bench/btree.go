@@ -24,11 +24,13 @@ const (
 // btree adds size keys, each with a value, to a B-tree.
 func btree(ctx context.Context, r *Rank) error {
 	n := r.size()
-	heaps := map[bool]*dsm.Heap{}
-	for alone, name := range map[bool]string{true: "alone", false: "heap"} {
-		heaps[alone] = newHeap(ctx, r, name, n*treeBytes)
-	}
-	all, _, err := solveBoth(ctx, r, func(t team) *gardener { return newGardener(t, heaps[t.alone], n) })
+	alone, heap := newHeap(ctx, r, "alone", n*treeBytes), newHeap(ctx, r, "heap", n*treeBytes)
+	all, _, err := solveBoth(ctx, r, func(t team) *gardener {
+		if t.alone {
+			return newGardener(t, alone, n)
+		}
+		return newGardener(t, heap, n)
+	})
 	if err != nil {
 		return err
 	}
