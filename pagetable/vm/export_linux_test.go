@@ -7,3 +7,6 @@ var (
 	ExplainFeatures  = explainFeatures
 	ExplainHandshake = explainHandshake
 )
+
+// ParseSyscall reads a line of /proc/PID/task/TID/syscall.
+var ParseSyscall = parseSyscall

@@ -411,3 +411,23 @@ func TestMapUnmapMapAgain(t *testing.T) {
 		st.ask("remap")
 	}
 }
+
+func TestOnlyThreadsThatWaitForPagesHaveAProgramCounter(t *testing.T) {
+	for _, test := range []struct {
+		line   string
+		pc, sp uint64
+		ok     bool
+		bad    bool
+	}{
+		{line: "running\n"},
+		{line: "-1 0xc000052f08 0x47b0a1\n", pc: 0x47b0a1, sp: 0xc000052f08, ok: true},
+		{line: "202 0xc000100148 0x80 0x0 0x0 0x0 0x0 0xc000069e50 0x47d8c3\n"}, // in futex
+		{line: "-1 0x1\n", bad: true},
+		{line: "-1 sp pc\n", bad: true},
+	} {
+		pc, sp, ok, err := vm.ParseSyscall([]byte(test.line))
+		if pc != test.pc || sp != test.sp || ok != test.ok || (err != nil) != test.bad {
+			t.Errorf("%q: %#x, %#x, %v, %v", test.line, pc, sp, ok, err)
+		}
+	}
+}

@@ -92,6 +92,9 @@ func (*Words) Close() error { return nil }
 // SendDescriptors returns ErrNotSupported.
 func SendDescriptors(*net.UnixConn, []byte, ...int) error { return ErrNotSupported }
 
+// TrySend returns ErrNotSupported.
+func TrySend(*net.UnixConn, []byte) (int, error) { return 0, ErrNotSupported }
+
 // ReceiveDescriptors returns ErrNotSupported.
 func ReceiveDescriptors(*net.UnixConn, []byte) (n int, fds []int, err error) {
 	return 0, nil, ErrNotSupported

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"unsafe"
 
 	"golang.org/x/sys/unix"
 )
@@ -24,6 +25,33 @@ func SendDescriptors(c *net.UnixConn, msg []byte, fds ...int) error {
 		return fmt.Errorf("send descriptors: %d of %d bytes were sent", n, len(msg))
 	}
 	return nil
+}
+
+// TrySend sends a message if there is room for all of it, without waiting, and returns its length, or else 0.
+// Preconditions: msg has 1 to 4096 bytes.
+func TrySend(c *net.UnixConn, msg []byte) (n int, err error) {
+	raw, err := c.SyscallConn()
+	if err != nil {
+		return 0, err
+	}
+	var errno unix.Errno
+	err = raw.Write(func(fd uintptr) bool {
+		const flags = unix.MSG_DONTWAIT | unix.MSG_NOSIGNAL
+		p := unsafe.Pointer(unsafe.SliceData(msg))
+		var sent uintptr
+		sent, _, errno = unix.RawSyscall6(unix.SYS_SENDTO, fd, uintptr(p), uintptr(len(msg)), flags, 0, 0) // as in ioctl
+		n = int(sent)
+		return true
+	})
+	switch {
+	case err != nil:
+		return 0, err
+	case errno == unix.EAGAIN:
+		return 0, nil
+	case errno != 0:
+		return 0, errno
+	}
+	return n, nil
 }
 
 // ReceiveDescriptors reads into buf what is there of a message, and the descriptors that came with

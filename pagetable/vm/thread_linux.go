@@ -12,9 +12,9 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// ProgramCounter returns the address of the instruction at which a thread of another process waits, and
-// its stack pointer. ok is false while the thread runs: it may be on its way to sleep, so that a second
-// call can succeed. The kernel shows it to the same user's processes, unless AllowTracer is needed.
+// ProgramCounter returns the address of the instruction at which a thread of another process waits for a
+// page, and its stack pointer. ok is false while the thread runs, as it may be on its way to sleep, so that a
+// second call can succeed; or is in a system call, as when a signal has called it away from the page. The kernel shows it to the same user's processes, unless AllowTracer is needed.
 func ProgramCounter(pid, thread int) (pc, sp uint64, ok bool, err error) {
 	var buf [256]byte // number, six arguments, stack pointer, program counter
 	n, err := readRaw(fmt.Sprintf("/proc/%d/task/%d/syscall", pid, thread), buf[:])
@@ -47,7 +47,7 @@ func readRaw(name string, buf []byte) (n int, err error) {
 }
 
 // parseSyscall reads a line of /proc/PID/task/TID/syscall: "running", "-1 sp pc" of a thread that waits
-// outside system calls, or "number arguments sp pc".
+// outside system calls, or "number arguments sp pc" of one that is in a system call.
 func parseSyscall(line []byte) (pc, sp uint64, ok bool, err error) {
 	fields := bytes.Fields(line)
 	if len(fields) == 1 && string(fields[0]) == "running" {
@@ -55,6 +55,9 @@ func parseSyscall(line []byte) (pc, sp uint64, ok bool, err error) {
 	}
 	if len(fields) < 3 {
 		return 0, 0, false, fmt.Errorf("program counter in %q: too few fields", line)
+	}
+	if string(fields[0]) != "-1" {
+		return 0, 0, false, nil
 	}
 	sp, err = strconv.ParseUint(string(fields[len(fields)-2]), 0, 64)
 	if err == nil {
