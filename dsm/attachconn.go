@@ -108,6 +108,26 @@ func (c *attachConn) write(frame []byte, fds ...int) error {
 	return err
 }
 
+// writeSoon sends a frame and doesn't wait: what the other end has no room for is sent by a goroutine of wg. If
+// that fails, failed is told.
+func (c *attachConn) writeSoon(frame []byte, wg *sync.WaitGroup, failed func(error)) {
+	if c.wmu.TryLock() {
+		n, err := vm.TrySend(c.conn, frame)
+		c.wmu.Unlock()
+		if err != nil {
+			failed(err)
+		}
+		if n == len(frame) || err != nil {
+			return
+		}
+	}
+	wg.Go(func() {
+		if err := c.write(frame); err != nil {
+			failed(err)
+		}
+	})
+}
+
 // dropDescriptors closes what came and nobody took. It is for the goroutine that reads.
 func (c *attachConn) dropDescriptors() {
 	for _, fd := range c.fds {

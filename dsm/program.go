@@ -3,7 +3,6 @@ package dsm
 import (
 	"bytes"
 	"context"
-	"encoding/binary"
 	"errors"
 	"fmt"
 	"io"
@@ -42,12 +41,6 @@ type program struct {
 	mutexes map[uint64]*programMutex           // by the Mutex value's number in the program
 	loans   map[locks.ID]int                   // indexes of loans
 	holds   map[heldView]int                   // views that the program holds, and how often
-}
-
-// programMutex is the node's side of one Mutex value in a program.
-type programMutex struct {
-	nodeMutex
-	users int // goroutines of the program that wait for it or hold it; without any it is forgotten
 }
 
 type heldView struct {
@@ -206,6 +199,10 @@ func (p *program) question(q question) error {
 	if ctx == nil {
 		return err
 	}
+	if q.kind == askLock || q.kind == askWait {
+		p.waitSync(ctx, q)
+		return nil
+	}
 	p.asked.Go(func() {
 		defer p.cancel(q.id)
 		switch q.kind {
@@ -245,10 +242,6 @@ func (p *program) open(id uint64) (context.Context, error) {
 // wait answers the questions that may have to wait for other nodes.
 func (p *program) wait(ctx context.Context, q question) (value uint64, data []byte, err error) {
 	switch q.kind {
-	case askLock:
-		value, data, err = p.lock(ctx, q)
-	case askWait:
-		err = p.arrive(ctx, q)
 	case askInspect:
 		data, err = p.s.inspect(ctx, controlKind(q.arg), q.data)
 	case askTouch:
@@ -284,13 +277,17 @@ func (p *program) answer(id, value uint64, data []byte, err error) {
 	if len(data) > maxControl {
 		err = fmt.Errorf("the answer has %d bytes, at most %d are allowed: ask for less", len(data), maxControl)
 	}
+	if err := p.conn.write(answerFrame(id, value, data, err)); err != nil {
+		p.end(err)
+	}
+}
+
+func answerFrame(id, value uint64, data []byte, err error) []byte {
 	a := reply{id: id, value: value, data: data}
 	if err != nil {
 		a.code, a.data = errorCode(err)+1, []byte(err.Error())
 	}
-	if err := p.conn.write(a.frame()); err != nil {
-		p.end(err)
-	}
+	return a.frame()
 }
 
 // region opens a region and sends its memory along.
@@ -414,88 +411,6 @@ func (p *program) unpin(q question) {
 	if r := p.s.cur.Load().regions[q.region]; held && r != nil {
 		r.unpin(v.h)
 	}
-}
-
-// enter returns the node's side of the Mutex value that q is about, for one more user.
-func (p *program) enter(q question) (*programMutex, error) {
-	name := string(q.data)
-	if err := locks.CheckName(name); err != nil {
-		return nil, err
-	}
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	m := p.mutexes[q.arg]
-	if m == nil {
-		m = &programMutex{nodeMutex: nodeMutex{e: &p.s.sync, name: name, id: locks.MutexID(name)}}
-		p.mutexes[q.arg] = m
-	}
-	if m.name != name {
-		return nil, fmt.Errorf("mutex value %d is called %q and %q", q.arg, m.name, name)
-	}
-	m.users++
-	return m, nil
-}
-
-// exit says that one user of a Mutex value is done.
-func (p *program) exit(value uint64, m *programMutex) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	if m.users--; m.users == 0 {
-		delete(p.mutexes, value)
-	}
-}
-
-// lock locks a mutex and lends it to the program, if it can. Then data says which loan it is.
-func (p *program) lock(ctx context.Context, q question) (token uint64, data []byte, err error) {
-	m, err := p.enter(q)
-	if err != nil {
-		return 0, nil, err
-	}
-	token, err = m.lock(ctx)
-	if err != nil {
-		p.exit(q.arg, m)
-		return 0, nil, err
-	}
-	if l, ok := p.loan(m.id); ok && p.s.sync.lend(&m.nodeMutex, token, l) {
-		p.exit(q.arg, m)
-		data = binary.AppendUvarint(nil, uint64(l.index))
-	}
-	return token, data, nil
-}
-
-// loan returns the place of a mutex.
-func (p *program) loan(id locks.ID) (l loan, ok bool) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	index, ok := p.loans[id]
-	if !ok && len(p.loans) < maxLoans {
-		index, ok = len(p.loans), true
-		p.loans[id] = index
-	}
-	return loan{p.words, index}, ok
-}
-
-func (p *program) unlock(q question) error {
-	p.mu.Lock()
-	m := p.mutexes[q.arg]
-	p.mu.Unlock()
-	if m == nil {
-		return ErrNotHeld
-	}
-	err := m.unlock()
-	if err == nil {
-		p.exit(q.arg, m)
-	}
-	return err
-}
-
-// arrive waits at a barrier.
-func (p *program) arrive(ctx context.Context, q question) error {
-	name, parties := string(q.data), int(min(q.arg, math.MaxInt))
-	if err := errors.Join(locks.CheckName(name), locks.CheckParties(parties)); err != nil {
-		return err
-	}
-	return p.s.wait(ctx, name, parties)
 }
 
 // end ends the connection because of err; the reader then cleans up.

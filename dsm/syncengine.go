@@ -30,18 +30,11 @@ func (m *nodeMutex) lock(ctx context.Context) (token uint64, err error) {
 	if err := m.e.prepare(ctx); err != nil {
 		return 0, err
 	}
-	w, woken, done := m.e.lock(m)
-	if !done {
-		select {
-		case woken = <-w.woken:
-		case <-ctx.Done():
-			if m.e.cancelLock(m, w) {
-				return 0, context.Cause(ctx)
-			}
-			woken = <-w.woken
-		}
+	how, ok := m.e.await(ctx, &syncWaiter{mutex: m}, m.e.cancelLock)
+	if !ok {
+		return 0, context.Cause(ctx)
 	}
-	return uint64(woken.Token), woken.error()
+	return uint64(how.Token), how.error()
 }
 
 // unlock implements mutex.
@@ -64,19 +57,11 @@ func (s *node) wait(ctx context.Context, name string, parties int) error {
 	if err := e.prepare(ctx); err != nil {
 		return err
 	}
-	w, woken, done := e.wait(name, parties)
-	if !done {
-		select {
-		case woken = <-w.woken:
-		case <-ctx.Done():
-			e.cancelWait(name, parties, w)
-			woken = <-w.woken
-		}
-	}
-	if woken.Err == locks.Canceled && ctx.Err() != nil {
+	how, _ := e.await(ctx, &syncWaiter{barrier: name, parties: parties}, e.cancelWait)
+	if how.Err == locks.Canceled && ctx.Err() != nil {
 		return context.Cause(ctx)
 	}
-	return woken.error()
+	return how.error()
 }
 
 // syncEngine is the one place where events meet the lock machine: calls of the program, messages and
@@ -89,6 +74,7 @@ type syncEngine struct {
 	// within its epoch it changes, once, when the locks are placed.
 	view    *coherence.View
 	rd      locks.Ready
+	ended   []endedWait // that have a then
 	waiters map[locks.Waiter]*syncWaiter
 	lent    map[locks.ID]*lentMutex
 	last    locks.Waiter
@@ -101,8 +87,9 @@ type syncEngine struct {
 // syncWaiter is one goroutine in Lock or Wait.
 type syncWaiter struct {
 	id      locks.Waiter
-	woken   chan wakening // receives once; capacity 1
-	mutex   *nodeMutex    // nil for a barrier
+	woken   chan wakening  // receives once; capacity 1
+	then    func(wakening) // or this is called, without any lock; it must not block
+	mutex   *nodeMutex     // nil for a barrier
 	barrier string
 	parties int
 }
@@ -111,6 +98,31 @@ type syncWaiter struct {
 type wakening struct {
 	locks.Woken
 	err error
+}
+
+// endedWait is a wait whose then is to be called.
+type endedWait struct {
+	then func(wakening)
+	how  wakening
+}
+
+// end ends a wait. The caller holds e.mu, and calls e.release.
+func (e *syncEngine) end(w *syncWaiter, how wakening) {
+	if w.then == nil {
+		w.woken <- how
+		return
+	}
+	e.ended = append(e.ended, endedWait{w.then, how})
+}
+
+// release unlocks e.mu and goes on with those whose waits have ended.
+func (e *syncEngine) release() {
+	ended := e.ended
+	e.ended = nil
+	e.mu.Unlock()
+	for _, w := range ended {
+		w.then(w.how)
+	}
 }
 
 func (w wakening) error() error {
@@ -133,13 +145,13 @@ func (e *syncEngine) init(s *node) {
 	e.lent = map[locks.ID]*lentMutex{}
 }
 
+// prepared reports whether prepare has nothing to do.
+func (e *syncEngine) prepared() bool { return e.s.refusal() == nil && len(e.s.view().Locks.Nodes) > 0 }
+
 // prepare has the homes of locks placed once, before the first wait.
 func (e *syncEngine) prepare(ctx context.Context) error {
-	if err := e.s.refusal(); err != nil {
+	if err := e.s.refusal(); err != nil || e.prepared() {
 		return err
-	}
-	if len(e.s.view().Locks.Nodes) > 0 {
-		return nil
 	}
 	_, err := e.s.propose(ctx, change{kind: changeLocks})
 	return err
@@ -151,39 +163,47 @@ func (e *syncEngine) do(event func()) {
 	e.mu.Lock()
 	event()
 	e.perform(out.out)
-	e.mu.Unlock()
+	e.release()
 	e.s.putWork(out)
 }
 
-// begin registers w. It returns how the wait ended if it did so at once.
-func (e *syncEngine) begin(w *syncWaiter, event func(locks.Waiter)) (_ *syncWaiter, woken wakening, done bool) {
-	w.woken = make(chan wakening, 1)
+// begin begins a wait, for w.mutex or at w.barrier.
+func (e *syncEngine) begin(w *syncWaiter) {
 	e.do(func() {
 		if e.err != nil {
-			w.woken <- wakening{err: e.err}
+			e.end(w, wakening{err: e.err})
 			return
 		}
 		e.last++
 		w.id = e.last
 		e.waiters[w.id] = w
-		event(w.id)
+		if w.mutex != nil {
+			e.m.Lock(w.mutex.name, w.id, &e.rd)
+		} else {
+			e.m.Wait(w.barrier, w.parties, w.id, &e.rd)
+		}
 	})
+}
+
+// await begins a wait and returns how it ended. When ctx is done, cancel is called, and returns true if the
+// wait is over with that.
+func (e *syncEngine) await(ctx context.Context, w *syncWaiter, cancel func(*syncWaiter) bool) (wakening, bool) {
+	w.woken = make(chan wakening, 1)
+	e.begin(w)
 	select {
-	case woken = <-w.woken:
-		return w, woken, true
+	case how := <-w.woken: // the common case of one that ended at once
+		return how, true
 	default:
-		return w, wakening{}, false
 	}
-}
-
-func (e *syncEngine) lock(m *nodeMutex) (*syncWaiter, wakening, bool) {
-	return e.begin(&syncWaiter{mutex: m}, func(w locks.Waiter) { e.m.Lock(m.name, w, &e.rd) })
-}
-
-func (e *syncEngine) wait(name string, parties int) (*syncWaiter, wakening, bool) {
-	return e.begin(&syncWaiter{barrier: name, parties: parties}, func(w locks.Waiter) {
-		e.m.Wait(name, parties, w, &e.rd)
-	})
+	select {
+	case how := <-w.woken:
+		return how, true
+	case <-ctx.Done():
+		if cancel(w) {
+			return wakening{}, false
+		}
+		return <-w.woken, true
+	}
 }
 
 func (e *syncEngine) unlock(m *nodeMutex) (held bool) {
@@ -195,18 +215,21 @@ func (e *syncEngine) unlock(m *nodeMutex) (held bool) {
 	return held
 }
 
-// cancelLock reports whether the wait was still open and is over now.
-func (e *syncEngine) cancelLock(m *nodeMutex, w *syncWaiter) (canceled bool) {
+// cancelLock reports whether the wait for a mutex was still open and is over now.
+func (e *syncEngine) cancelLock(w *syncWaiter) (canceled bool) {
 	e.do(func() {
-		if canceled = e.m.CancelLock(m.id, w.id); canceled {
+		if canceled = e.m.CancelLock(w.mutex.id, w.id); canceled {
 			delete(e.waiters, w.id)
 		}
 	})
 	return canceled
 }
 
-func (e *syncEngine) cancelWait(name string, parties int, w *syncWaiter) {
-	e.do(func() { e.m.CancelWait(locks.BarrierID(name), parties, w.id, &e.rd) })
+// cancelWait takes an arrival at a barrier back. The wait ends in the usual way, with locks.Canceled if that
+// was in time. It returns false.
+func (e *syncEngine) cancelWait(w *syncWaiter) bool {
+	e.do(func() { e.m.CancelWait(locks.BarrierID(w.barrier), w.parties, w.id, &e.rd) })
+	return false
 }
 
 // perform ends the loans, queues the messages and wakes the waiters of e.rd. The caller holds e.mu.
@@ -227,7 +250,7 @@ func (e *syncEngine) perform(out *transport.Outbox) {
 		if w.mutex != nil && k.Err == locks.OK {
 			w.mutex.holder = k.Waiter
 		}
-		w.woken <- wakening{Woken: k}
+		e.end(w, wakening{Woken: k})
 	}
 	e.rd.Reset()
 	e.noteIdle()
@@ -259,7 +282,7 @@ func (e *syncEngine) packet(p *peer, b []byte) (done bool, err error) {
 		return false, err
 	}
 	e.mu.Lock()
-	defer e.mu.Unlock()
+	defer e.release()
 	if e.m == nil || msg.Epoch > e.m.Epoch() || len(e.view.Locks.Nodes) == 0 && msg.Kind != locks.ReportsDone {
 		return false, nil
 	}
@@ -273,7 +296,7 @@ func (e *syncEngine) newView(v coherence.View, gone []pagetable.NodeID) {
 	work := e.s.getWork()
 	defer e.s.putWork(work)
 	e.mu.Lock()
-	defer e.mu.Unlock()
+	defer e.release()
 	if e.m != nil && v.Epoch == e.m.Epoch() {
 		*e.view = v
 		return
@@ -311,7 +334,7 @@ func (e *syncEngine) surrender() <-chan struct{} {
 				e.m.CancelWait(locks.BarrierID(w.barrier), w.parties, id, &e.rd)
 			case e.m.CancelLock(w.mutex.id, id):
 				delete(e.waiters, id)
-				w.woken <- wakening{err: ErrClosed}
+				e.end(w, wakening{err: ErrClosed})
 			}
 		}
 		e.recallAll()
@@ -323,10 +346,10 @@ func (e *syncEngine) surrender() <-chan struct{} {
 // fail ends every wait with err, now and from now on.
 func (e *syncEngine) fail(err error) {
 	e.mu.Lock()
-	defer e.mu.Unlock()
+	defer e.release()
 	e.err = err
 	for _, w := range e.waiters {
-		w.woken <- wakening{err: err}
+		e.end(w, wakening{err: err})
 	}
 	clear(e.waiters)
 	e.recallAll()

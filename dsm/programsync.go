@@ -1,0 +1,159 @@
+package dsm
+
+import (
+	"context"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"math"
+
+	"pagemesh/locks"
+)
+
+// This file answers what a program asks about mutexes and barriers. No goroutine of the node waits for such
+// an answer: whoever brings the news writes it.
+
+// programMutex is the node's side of one Mutex value in a program.
+type programMutex struct {
+	nodeMutex
+	users int // goroutines of the program that wait for it or hold it; without any it is forgotten
+}
+
+// waitSync begins the wait for a mutex or at a barrier.
+func (p *program) waitSync(ctx context.Context, q question) {
+	p.asked.Add(1)
+	if p.s.sync.prepared() {
+		p.beginSync(ctx, q)
+		return
+	}
+	go func() {
+		if err := p.s.sync.prepare(ctx); err != nil {
+			p.endSync(q, 0, nil, err)
+			return
+		}
+		p.beginSync(ctx, q)
+	}()
+}
+
+func (p *program) beginSync(ctx context.Context, q question) {
+	if q.kind == askLock {
+		p.lock(ctx, q)
+	} else {
+		p.arrive(ctx, q)
+	}
+}
+
+// endSync answers q, without waiting for the program to read.
+func (p *program) endSync(q question, value uint64, data []byte, err error) {
+	defer p.asked.Done()
+	p.cancel(q.id)
+	p.conn.writeSoon(answerFrame(q.id, value, data, err), &p.asked, p.end)
+}
+
+// begin begins a wait that then ends. If ctx ends before, cancel is called, and returns true if that ends it.
+func (p *program) begin(ctx context.Context, w *syncWaiter, cancel func(*syncWaiter) bool, then func(wakening)) {
+	giveUp := func() {
+		if cancel(w) {
+			then(wakening{err: context.Cause(ctx)})
+		}
+	}
+	stop := context.AfterFunc(ctx, giveUp)
+	w.then = func(how wakening) {
+		stop()
+		then(how)
+	}
+	p.s.sync.begin(w)
+	if ctx.Err() != nil {
+		giveUp() // it may have ended before there was a wait
+	}
+}
+
+// lock locks a mutex and lends it to the program, if it can. Then the answer's data says which loan it is.
+func (p *program) lock(ctx context.Context, q question) {
+	m, err := p.enter(q)
+	if err != nil {
+		p.endSync(q, 0, nil, err)
+		return
+	}
+	p.begin(ctx, &syncWaiter{mutex: &m.nodeMutex}, p.s.sync.cancelLock, func(how wakening) {
+		token, data, err := uint64(how.Token), []byte(nil), how.error()
+		if l, ok := p.loan(m.id); err == nil && ok && p.s.sync.lend(&m.nodeMutex, token, l) {
+			data = binary.AppendUvarint(nil, uint64(l.index))
+		}
+		if err != nil || data != nil {
+			p.exit(q.arg, m)
+		}
+		p.endSync(q, token, data, err)
+	})
+}
+
+// arrive waits at a barrier.
+func (p *program) arrive(ctx context.Context, q question) {
+	name, parties := string(q.data), int(min(q.arg, math.MaxInt))
+	if err := errors.Join(locks.CheckName(name), locks.CheckParties(parties)); err != nil {
+		p.endSync(q, 0, nil, err)
+		return
+	}
+	p.begin(ctx, &syncWaiter{barrier: name, parties: parties}, p.s.sync.cancelWait, func(how wakening) {
+		err := how.error()
+		if how.Err == locks.Canceled && ctx.Err() != nil {
+			err = context.Cause(ctx)
+		}
+		p.endSync(q, 0, nil, err)
+	})
+}
+
+// enter returns the node's side of the Mutex value that q is about, for one more user.
+func (p *program) enter(q question) (*programMutex, error) {
+	name := string(q.data)
+	if err := locks.CheckName(name); err != nil {
+		return nil, err
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	m := p.mutexes[q.arg]
+	if m == nil {
+		m = &programMutex{nodeMutex: nodeMutex{e: &p.s.sync, name: name, id: locks.MutexID(name)}}
+		p.mutexes[q.arg] = m
+	}
+	if m.name != name {
+		return nil, fmt.Errorf("mutex value %d is called %q and %q", q.arg, m.name, name)
+	}
+	m.users++
+	return m, nil
+}
+
+// exit says that one user of a Mutex value is done.
+func (p *program) exit(value uint64, m *programMutex) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if m.users--; m.users == 0 {
+		delete(p.mutexes, value)
+	}
+}
+
+// loan returns the place of a mutex.
+func (p *program) loan(id locks.ID) (l loan, ok bool) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	index, ok := p.loans[id]
+	if !ok && len(p.loans) < maxLoans {
+		index, ok = len(p.loans), true
+		p.loans[id] = index
+	}
+	return loan{p.words, index}, ok
+}
+
+func (p *program) unlock(q question) error {
+	p.mu.Lock()
+	m := p.mutexes[q.arg]
+	p.mu.Unlock()
+	if m == nil {
+		return ErrNotHeld
+	}
+	err := m.unlock()
+	if err == nil {
+		p.exit(q.arg, m)
+	}
+	return err
+}
