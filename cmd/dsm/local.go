@@ -50,7 +50,8 @@ type job struct {
 	linger         time.Duration // as the next ones: see launch.Spec
 	files          func(rank int) []*os.File
 	mapped         bool   // programs map their memory
-	started        func() // set by mapMemory
+	started        func() // set by mapMemory, and
+	dir            string // what is removed in the end
 	stdin          *os.File
 	stdout, stderr io.Writer
 }
@@ -64,10 +65,13 @@ func (j *job) run(ctx context.Context, cmd *cobra.Command) error {
 	signals := make(chan os.Signal, 2)
 	signal.Notify(signals, os.Interrupt, syscall.SIGTERM, syscall.SIGHUP, syscall.SIGQUIT)
 	defer signal.Stop(signals)
+	keeper := []string{self, keeperName}
 	if j.mapped {
 		if err := j.mapMemory(self); err != nil {
 			return err
 		}
+		defer os.RemoveAll(j.dir)
+		keeper = append(keeper, j.dir)
 	}
 	first := j.nodes[0]
 	defer announce(cmd, first, first.Listen, j.name)()
@@ -82,7 +86,7 @@ func (j *job) run(ctx context.Context, cmd *cobra.Command) error {
 		Stderr:  j.stderr,
 		Signals: signals,
 		Linger:  j.linger,
-		Keeper:  []string{self, keeperName},
+		Keeper:  keeper,
 	})
 }
 
@@ -93,7 +97,11 @@ func newKeeper() *cobra.Command {
 	return &cobra.Command{
 		Use:    keeperName,
 		Hidden: true,
-		Args:   noArguments,
-		Run:    func(cmd *cobra.Command, _ []string) { launch.Keep(cmd.InOrStdin()) },
+		Run: func(cmd *cobra.Command, dirs []string) {
+			launch.Keep(cmd.InOrStdin())
+			for _, dir := range dirs {
+				_ = os.RemoveAll(dir) // its owner has removed it, unless it was killed
+			}
+		},
 	}
 }

@@ -69,11 +69,13 @@ func build(file, pkg string) error {
 // user runs dsm as somebody who has nothing else running on this machine.
 type user struct {
 	t   *testing.T
+	tmp string // for temporary files
 	env []string
 }
 
 func newUser(t *testing.T) *user {
-	return &user{t: t, env: append(os.Environ(), "TMPDIR="+t.TempDir())}
+	tmp := t.TempDir()
+	return &user{t: t, tmp: tmp, env: append(os.Environ(), "TMPDIR="+tmp)}
 }
 
 func (u *user) command(args ...string) *exec.Cmd {

@@ -48,8 +48,9 @@ func mapped(cmd *cobra.Command, c *output.Choice) (bool, error) {
 	return false, nil
 }
 
-// mapMemory changes a job that runs programs with a node in each into one of nodes with a program each.
-// The pipe ends when all programs have: until then their nodes stay.
+// mapMemory changes a job that runs programs with a node in each into one of nodes with a program each,
+// which attaches to its node at a socket in j.dir. The pipe ends when all programs have: until then their
+// nodes stay.
 func (j *job) mapMemory(self string) error {
 	if _, err := launch.Find(j.command[0]); err != nil {
 		return err
@@ -58,12 +59,16 @@ func (j *job) mapMemory(self string) error {
 	if err != nil {
 		return err
 	}
+	if j.dir, err = os.MkdirTemp(socketBase(), "pagemesh-"); err != nil {
+		return err
+	}
 	own := func(int) []*os.File { return nil }
 	if j.files != nil {
 		own = j.files
 	}
 	j.files = func(rank int) []*os.File { return append(slices.Clone(own(rank)), running, alive) }
-	j.command = append([]string{self, rankName, "--files=" + strconv.Itoa(len(own(0))), "--"}, j.command...)
+	flags := []string{"--files=" + strconv.Itoa(len(own(0))), "--sockets=" + j.dir, "--"}
+	j.command = slices.Concat([]string{self, rankName}, flags, j.command)
 	j.started = func() {
 		_ = running.Close()
 		_ = alive.Close()
@@ -71,37 +76,49 @@ func (j *job) mapMemory(self string) error {
 	return nil
 }
 
+// socketBase returns the directory for temporary files, or the system's if the path of a socket below it
+// would have more bytes than sockets take.
+func socketBase() string {
+	const longest = 80
+	if dir := os.TempDir(); len(dir) <= longest {
+		return dir
+	}
+	return "/tmp"
+}
+
+// rankFlags are those of the command that runs one rank.
+type rankFlags struct {
+	files   int    // how many descriptors the program inherits
+	sockets string // the directory of the nodes' sockets
+}
+
 func newRank() *cobra.Command {
-	var files int
+	var f rankFlags
 	cmd := &cobra.Command{
 		Use:    rankName,
 		Hidden: true,
 		Args:   cobra.MinimumNArgs(1),
 		RunE: func(cmd *cobra.Command, command []string) error {
-			return runRank(cmd, command, files)
+			return f.run(cmd, command)
 		},
 	}
 	cmd.Flags().SetInterspersed(false)
-	cmd.Flags().IntVar(&files, "files", 0, "how many descriptors the program inherits")
+	cmd.Flags().IntVar(&f.files, "files", 0, "")
+	cmd.Flags().StringVar(&f.sockets, "sockets", "", "")
 	return cmd
 }
 
-func runRank(cmd *cobra.Command, command []string, files int) error {
+func (f *rankFlags) run(cmd *cobra.Command, command []string) error {
 	var inherited []*os.File // by the program
-	for i := range files {
+	for i := range f.files {
 		inherited = append(inherited, launch.Inherited(3+i, "inherited"))
 	}
-	running, alive := launch.Inherited(3+files, "running"), launch.Inherited(4+files, "alive")
+	running, alive := launch.Inherited(3+f.files, "running"), launch.Inherited(4+f.files, "alive")
 	cfg, err := dsm.ConfigFromEnv()
 	if err != nil {
 		return err
 	}
-	dir, err := os.MkdirTemp("", "pagemesh-")
-	if err != nil {
-		return err
-	}
-	defer os.RemoveAll(dir)
-	cfg.Serve = filepath.Join(dir, "node")
+	cfg.Serve = filepath.Join(f.sockets, strconv.Itoa(cfg.Rank))
 	cfg.Logger = slog.New(slog.NewTextHandler(cmd.ErrOrStderr(), &slog.HandlerOptions{Level: slog.LevelWarn}))
 	s, err := dsm.Open(cmd.Context(), cfg)
 	if err != nil {
@@ -110,7 +127,6 @@ func runRank(cmd *cobra.Command, command []string, files int) error {
 	err = runProgram(command, cfg, inherited)
 	if exit, ok := errors.AsType[*exec.ExitError](err); ok {
 		_ = s.Close()
-		_ = os.RemoveAll(dir)
 		launch.EndLike(exit)
 	}
 	if err == nil {

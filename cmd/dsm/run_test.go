@@ -157,6 +157,23 @@ func killAndAwait(t *testing.T, access, victim string) {
 	if o := u.run("status"); o.status != 1 || !strings.Contains(o.stderr, "no space is running") {
 		t.Errorf("the space is remembered: %+v", o)
 	}
+	eventually(t, "its files are removed", func() bool {
+		left, _ := filepath.Glob(filepath.Join(u.tmp, "*", "*"))
+		return len(left) == 0
+	})
+}
+
+// TestRunWithLongTempDir: the sockets of nodes lie elsewhere if their paths would be too long.
+func TestRunWithLongTempDir(t *testing.T) {
+	u := newUser(t)
+	long := filepath.Join(u.tmp, strings.Repeat("long", 25))
+	if err := os.Mkdir(long, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	u.env = append(u.env, "TMPDIR="+long)
+	if got := u.must("run", "-n", "1", "--", memberFile, "sum"); got != "[0] sum 1 of 1 members\n" {
+		t.Errorf("output %q", got)
+	}
 }
 
 // killOne kills the last of the processes whose command line holds word.
