@@ -33,6 +33,8 @@ func small(t *testing.T) []Spec {
 		{Workload: "bfs", Size: 12},
 		{Workload: "shallow", Size: 60},
 		{Workload: "ocean", Size: 66},
+		{Workload: "water", Size: 100},
+		{Workload: "barnes", Size: 200},
 		{Workload: "matmul", Size: 100},
 		{Workload: "wordcount", Input: writeText(t)},
 	}
@@ -106,6 +108,8 @@ func TestDamageIsFound(t *testing.T) {
 		{Spec{Workload: "gups", Size: 100}, "table", 8 * 77},
 		{Spec{Workload: "shallow", Size: 16}, "u", 8 * 100},
 		{Spec{Workload: "ocean", Size: 16}, "stream", 8 * 100},
+		{Spec{Workload: "water", Size: 20}, "places", 8 * 10},
+		{Spec{Workload: "barnes", Size: 50}, "bodies", 8 * 10},
 		{Spec{Workload: "matmul", Size: 20}, "c", 8 * 100},
 		{Spec{Workload: "wordcount", Input: writeText(t)}, "stripes", 16 * 300},
 		{Spec{Workload: "pingpong", Size: 10}, "ball", 0},
