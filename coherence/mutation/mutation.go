@@ -104,7 +104,7 @@ func (m mutation) build(t *testing.T) (binary string) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	planted, overlay := filepath.Join(dir, m.file), filepath.Join(dir, "overlay.json")
+	planted, overlay := filepath.Join(dir, filepath.Base(m.file)), filepath.Join(dir, "overlay.json")
 	paths, err := json.Marshal(map[string]map[string]string{"Replace": {original: planted}})
 	if err != nil {
 		t.Fatal(err)
