@@ -10,6 +10,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"pagemesh/pagetable/vm"
 )
 
 const otherUser = 65534
@@ -75,7 +77,14 @@ func TestProgramOfAnotherUser(t *testing.T) {
 	}
 	var s *stranger
 	asOther(t, func() { s = meet(t, socket) })
-	s.put(question{kind: askAttach, arg: attachVersion})
-	s.wantEnd("")
+	w, err := vm.NewWindow(vm.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer w.Close()
+	s.put(question{kind: askAttach, arg: attachVersion}, w.Descriptor())
+	if frame, err := s.c.next(); err == nil || os.IsTimeout(err) {
+		t.Errorf("the node answers %x, %v", frame, err)
+	}
 	checkServed(t, decent)
 }

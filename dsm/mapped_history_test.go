@@ -116,7 +116,7 @@ func init() {
 			return err
 		}
 		defer collectGarbage()()
-		const rounds = 8
+		const rounds = 5
 		b, err := p.bytes(ctx, fmt.Sprint("history ", seed), 2*pageSize*rounds)
 		if err != nil {
 			return err

@@ -59,6 +59,14 @@ func (s litmusShape) most() (v int) {
 	return v
 }
 
+// litmusTimes is how often each shape is run in each setting.
+func litmusTimes() int {
+	if long() > 1 {
+		return 4000
+	}
+	return 60
+}
+
 // litmusWords is how many words a shape has room for.
 const litmusWords = 2
 
@@ -199,7 +207,7 @@ type pace struct {
 }
 
 const (
-	litmusBatch = 25
+	litmusBatch = 20
 	paceStride  = pageSize / 8
 )
 
@@ -390,7 +398,7 @@ func TestMappedLitmus(t *testing.T) {
 			for i, shape := range litmusShapes {
 				for together, where := range map[bool]string{true: "one page", false: "several pages"} {
 					runs = append(runs, litmusRun{
-						Name: shape.name + ", " + where, Shape: i, Together: together, Times: 100 * long(), Seed: seed,
+						Name: shape.name + ", " + where, Shape: i, Together: together, Times: litmusTimes(), Seed: seed,
 					})
 				}
 			}

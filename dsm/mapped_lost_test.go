@@ -44,6 +44,13 @@ func init() {
 				return failure("a guarded access", err, want)
 			}
 		}
+		err = p.Guard(func() error { // the node can read this one, but not write it
+			b[len(b)-1] = 1
+			return nil
+		})
+		if !errors.Is(err, dsm.ErrNodeLost) {
+			return failure("a write to what can only be read", err, dsm.ErrNodeLost)
+		}
 		fmt.Println("guarded")
 		copy(private, b[p.n*pageSize:])
 		return failure("an unguarded copy", private[0], "no way on")
@@ -79,7 +86,14 @@ func init() {
 
 func TestLostPagesOfPrograms(t *testing.T) {
 	spaces, sockets := serving(t, 2)
-	openRegions(t, spaces, "lost", dsm.RegionOptions{Size: lostPages * pageSize, Placement: homed(spaces[1])})
+	regions := openRegions(t, spaces, "lost", dsm.RegionOptions{Size: lostPages * pageSize, Placement: homed(spaces[1])})
+	const last = lostPages*pageSize - 8
+	if err := regions[1].Store(patient(t), last, 4711); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := regions[0].Load(patient(t), last); err != nil {
+		t.Fatal(err)
+	}
 	if err := spaces[1].Close(); err != nil {
 		t.Fatal(err)
 	}
@@ -90,6 +104,9 @@ func TestLostPagesOfPrograms(t *testing.T) {
 	}
 	if out := cmd.Stdout.(*bytes.Buffer).String(); out != "guarded\n" {
 		t.Errorf("it says %q", out)
+	}
+	if v, err := regions[0].Load(patient(t), last); v != 4711 || err != nil {
+		t.Errorf("the node's copy of a lost page holds %d, %v", v, err)
 	}
 	said := cmd.Stderr.(*bytes.Buffer).String()
 	want := fmt.Sprintf("pagemesh: page %d of region %q: node lost: its home or its last copy went down with a node: "+

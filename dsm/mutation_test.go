@@ -1,0 +1,24 @@
+package dsm_test
+
+import (
+	"os"
+	"testing"
+
+	"pagemesh/coherence/mutation"
+)
+
+// TestMutationsApply keeps the mutations in step with what they are planted in.
+func TestMutationsApply(t *testing.T) { mutation.Check(t) }
+
+// TestMutations plants faults in the way of a mapped access; attached programs find each.
+func TestMutations(t *testing.T) {
+	if os.Getenv("PAGEMESH_LONG") == "" {
+		t.Skip("builds this package many times: set PAGEMESH_LONG=1")
+	}
+	if raceEnabled {
+		t.Skip("it builds without the race detector, once is enough")
+	}
+	_, _ = serving(t, 1) // or skip
+	mutation.Run(t, "Test(MappedHistories|LostPagesOfPrograms|PagesWithoutRoomAreAnError|EvictionsThatViewsDelayMakeNoRoom|"+
+		"AFaultCountsOnce|RegionsAreMappedAgain|AttachedProgramsCountExactly|NodeOfAnotherUser|ProgramOfAnotherUser|MappedLitmus)")
+}
