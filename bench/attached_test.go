@@ -125,6 +125,7 @@ func TestKernelsOnMappedMemory(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	specs = append(specs, Spec{Workload: "ycsb-e", Size: 20})
 	results := runAttached(t, 3, specs...)
 	if len(results) != len(specs) {
 		t.Fatalf("%d results for %d specs", len(results), len(specs))

@@ -63,14 +63,14 @@ func eachUpdate(lo, hi int, f func(i int, v uint64)) {
 	}
 }
 
-// addWord adds to word i of an array in one access.
-func addWord(a *Array[uint64], i int, v uint64) {
+// addWord adds to word i of an array in one access and returns the sum.
+func addWord(a *Array[uint64], i int, v uint64) uint64 {
 	if a.plain != nil {
-		atomic.AddUint64(&a.plain[i], v)
-		return
+		return atomic.AddUint64(&a.plain[i], v)
 	}
-	_, err := a.region.Add(a.ctx, int64(8*i), v)
+	sum, err := a.region.Add(a.ctx, int64(8*i), v)
 	check(err)
+	return sum
 }
 
 // differences returns how many words are not those that are wanted.

@@ -85,6 +85,26 @@ func (t *tree) insert(key, value uint64) {
 	n.Keys[i], n.Values[i] = key, value
 }
 
+// scan calls f for up to limit keys from key on, in order, with their values.
+func (t *tree) scan(key uint64, limit int, f func(key, value uint64)) {
+	t.root.Get(0).Get().scan(key, limit, f)
+}
+
+// scan does so for the subtree of n and returns how many may still follow.
+func (n *treeNode) scan(key uint64, limit int, f func(key, value uint64)) int {
+	i, _ := n.search(key)
+	for ; limit > 0 && i <= int(n.Count); i++ {
+		if !n.Leaf {
+			limit = n.Kids[i].Get().scan(key, limit, f)
+		}
+		if limit > 0 && i < int(n.Count) {
+			f(n.Keys[i], n.Values[i])
+			limit--
+		}
+	}
+	return limit
+}
+
 // search returns the place of a key, or where it belongs.
 func (n *treeNode) search(key uint64) (i int, found bool) {
 	return slices.BinarySearch(n.Keys[:n.Count], key)
