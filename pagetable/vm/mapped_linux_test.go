@@ -231,6 +231,26 @@ func TestPoisonedPageEndsInCatch(t *testing.T) {
 	v.want(-1)
 }
 
+// The kernel remembers that a page was mapped without the right to write when it is not mapped any more.
+func TestPoisonedPageThatWasMapped(t *testing.T) {
+	for _, right := range []pagetable.Access{read, write} {
+		st := newStage(t, 1)
+		st.protect(none, right)
+		if right == write {
+			st.ask("store 8 1")
+			st.protect(write, read)
+		}
+		st.ask("load 8")
+		st.release()
+		v := st.start("catch 0 8")
+		st.wantFault(st.missing(0, read))
+		if err := st.s.Poison(0, st.page); err != nil {
+			t.Error(err)
+		}
+		v.want(0)
+	}
+}
+
 // The threads of a program wait independently of each other.
 func TestManyThreadsWaitAtOnce(t *testing.T) {
 	const threads = 8

@@ -163,7 +163,15 @@ func fillMode(a pagetable.Access) uint64 {
 
 // poison marks the pages of r and wakes who waits for them.
 func (t *Trap) poison(r pagetable.Range) error {
-	_, err := t.fill(uffdioPoison, r, 0, func(pagetable.Range) error { return nil })
+	_, err := t.fill(uffdioPoison, r, 0, func(page pagetable.Range) error {
+		// It is poisoned already, or it was mapped without the right to write. The kernel remembers that,
+		// and poisons nothing that it remembers something of.
+		if err := t.writeProtect(page, false); err != nil {
+			return err
+		}
+		_, err := t.fill(uffdioPoison, page, 0, func(pagetable.Range) error { return nil })
+		return err
+	})
 	return err
 }
 
