@@ -35,13 +35,13 @@ func TrySend(c *net.UnixConn, msg []byte) (n int, err error) {
 		return 0, err
 	}
 	var errno unix.Errno
-	err = raw.Write(func(fd uintptr) bool {
+	// Not raw.Write: it fails when the deadline of a write before has passed.
+	err = raw.Control(func(fd uintptr) {
 		const flags = unix.MSG_DONTWAIT | unix.MSG_NOSIGNAL
 		p := unsafe.Pointer(unsafe.SliceData(msg))
 		var sent uintptr
 		sent, _, errno = unix.RawSyscall6(unix.SYS_SENDTO, fd, uintptr(p), uintptr(len(msg)), flags, 0, 0) // as in ioctl
 		n = int(sent)
-		return true
 	})
 	switch {
 	case err != nil:
