@@ -2,7 +2,9 @@ package bench
 
 import (
 	"context"
+	"fmt"
 	"reflect"
+	"slices"
 
 	"pagemesh/dsm"
 	"pagemesh/pagetable"
@@ -67,6 +69,9 @@ func homes(r *Rank, kind pagetable.PlacementKind) []pagetable.NodeID {
 		default:
 			spare = append(spare, m.Node)
 		}
+	}
+	if rank := slices.Index(nodes, 0); rank > 0 {
+		check(fmt.Errorf("rank %d: %w", rank, dsm.ErrNodeLost))
 	}
 	if kind == pagetable.Blocked {
 		return nodes
