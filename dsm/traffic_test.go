@@ -287,7 +287,7 @@ func TestNotesTellSharingApart(t *testing.T) {
 			}
 			_, err := r[k%3%2*2].Load(ctx, 0)
 			return err
-		}, "n2 writes and 3 nodes fetch it", w{n2: {{0, 8}}}},
+		}, "Written by n2 and fetched by 2 nodes", w{n2: {{0, 8}}}},
 		{"read only", 1, func(r []*dsm.Region, k int64) error {
 			_, err := r[k%2*2].Load(ctx, 0)
 			return err
