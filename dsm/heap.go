@@ -112,12 +112,12 @@ func (a Array[T]) Index(i int) Ptr[T] {
 // New allocates a zero T. T must hold no Go pointers (ErrPointers) but may hold Ptrs. The error is
 // ErrHeapFull if there is no room, or one of waiting for a page.
 func New[T any](ctx context.Context, h *Heap) (Ptr[T], error) {
-	a, err := MakeArray[T](ctx, h, 1)
+	a, err := MakeSlice[T](ctx, h, 1)
 	return a.first, err
 }
 
-// MakeArray allocates n zero elements, n > 0. What New says holds for it.
-func MakeArray[T any](ctx context.Context, h *Heap, n int) (Array[T], error) {
+// MakeSlice allocates n zero elements, n > 0. What New says holds for it.
+func MakeSlice[T any](ctx context.Context, h *Heap, n int) (Array[T], error) {
 	if err := checkType[T](); err != nil {
 		return Array[T]{}, err
 	}
@@ -144,8 +144,8 @@ func Free[T any](ctx context.Context, h *Heap, p Ptr[T]) error {
 	return nil
 }
 
-// FreeArray gives all elements back, as Free does one.
-func FreeArray[T any](ctx context.Context, h *Heap, a Array[T]) error { return Free(ctx, h, a.first) }
+// FreeSlice gives all elements back, as Free does one.
+func FreeSlice[T any](ctx context.Context, h *Heap, a Array[T]) error { return Free(ctx, h, a.first) }
 
 // classOf returns the size that an object of n bytes gets: a multiple of 16 with four classes between
 // two powers of two, so that at most a quarter is lost.

@@ -47,7 +47,7 @@ func TestHeapsHandOutDisjointObjects(t *testing.T) {
 				if rng.IntN(20) == 0 {
 					n = 1 + rng.IntN(40_000)
 				}
-				a, err := dsm.MakeArray[uint64](ctx, h, n)
+				a, err := dsm.MakeSlice[uint64](ctx, h, n)
 				if err != nil {
 					t.Errorf("%v", err)
 					return
@@ -61,7 +61,7 @@ func TestHeapsHandOutDisjointObjects(t *testing.T) {
 				default:
 				}
 				if rng.IntN(2) == 0 {
-					if err := dsm.FreeArray(ctx, h, (<-pool).a); err != nil {
+					if err := dsm.FreeSlice(ctx, h, (<-pool).a); err != nil {
 						t.Errorf("%v", err)
 						return
 					}
@@ -108,7 +108,7 @@ func TestHeapUsesFreedMemoryAgain(t *testing.T) {
 	}
 	for _, n := range []int{1, 100, 9_000, 60_000} {
 		for round := range 40 {
-			a, err := dsm.MakeArray[uint64](ctx, heaps[0], n)
+			a, err := dsm.MakeSlice[uint64](ctx, heaps[0], n)
 			if err != nil {
 				t.Fatalf("round %d of %d words: %v", round, n, err)
 			}
@@ -116,7 +116,7 @@ func TestHeapUsesFreedMemoryAgain(t *testing.T) {
 			if v, err := regions[1].Swap(ctx, first, 77); err != nil || v != 0 {
 				t.Fatalf("a new object begins with %d, %v", v, err)
 			}
-			if err := dsm.FreeArray(ctx, heaps[(round+1)%2], a); err != nil {
+			if err := dsm.FreeSlice(ctx, heaps[(round+1)%2], a); err != nil {
 				t.Fatal(err)
 			}
 		}
@@ -139,11 +139,11 @@ func TestHeapRefusesWhatCantBe(t *testing.T) {
 		t.Errorf("a Go pointer: %v", err)
 	}
 	for _, n := range []int{0, -1, 1 << 20, 1 << 60} {
-		if _, err := dsm.MakeArray[uint64](ctx, h, n); !errors.Is(err, dsm.ErrHeapFull) {
+		if _, err := dsm.MakeSlice[uint64](ctx, h, n); !errors.Is(err, dsm.ErrHeapFull) {
 			t.Errorf("%d words: %v", n, err)
 		}
 	}
-	a, err := dsm.MakeArray[uint64](ctx, h, 4)
+	a, err := dsm.MakeSlice[uint64](ctx, h, 4)
 	if err != nil {
 		t.Fatal(err)
 	}
