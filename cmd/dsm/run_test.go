@@ -54,6 +54,33 @@ func TestRunGoRun(t *testing.T) {
 	}
 }
 
+// TestRunProgramOfAnotherModule: whoever has a clone can use it from a module elsewhere.
+func TestRunProgramOfAnotherModule(t *testing.T) {
+	root, err := filepath.Abs("../..")
+	if err != nil {
+		t.Fatal(err)
+	}
+	dir := t.TempDir()
+	mod := "module other\nrequire pagemesh v0.0.0\nreplace pagemesh => " + root + "\n"
+	if err := os.WriteFile(filepath.Join(dir, "go.mod"), []byte(mod), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for from, to := range map[string]string{"testdata/member/main.go": "main.go", "../../go.sum": "go.sum"} {
+		b, err := os.ReadFile(from)
+		if err == nil {
+			err = os.WriteFile(filepath.Join(dir, to), b, 0o600)
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	want := []string{"[0] sum 3 of 2 members", "[1] sum 3 of 2 members"}
+	got := newUser(t).must("run", "-n", "2", "--", "go", "run", "-C", dir, "-mod=mod", ".", "sum")
+	if !slices.Equal(sortedLines(got), want) {
+		t.Errorf("output\n%q\nwant\n%q", got, want)
+	}
+}
+
 func TestRunPassesFlagsOfProgram(t *testing.T) {
 	u := newUser(t)
 	if got := u.must("run", "-n", "1", "echo", "-n", "--help"); got != "[0] --help\n" {
