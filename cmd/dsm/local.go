@@ -93,12 +93,16 @@ func (j *job) run(ctx context.Context, cmd *cobra.Command) error {
 // keeperName is the command that jobs and nodes start to outlive them.
 const keeperName = "keep-until-launcher-ends"
 
+// orphaned is the last word of a program that waits for its node, which has ended, and so can't end itself.
+const orphaned = "pagemesh: node lost: the node that this program is attached to has ended: this program is killed, " +
+	"because it waits for shared memory that can't be reached any more\n"
+
 func newKeeper() *cobra.Command {
 	return &cobra.Command{
 		Use:    keeperName,
 		Hidden: true,
 		Run: func(cmd *cobra.Command, dirs []string) {
-			launch.Keep(cmd.InOrStdin())
+			launch.Keep(cmd.InOrStdin(), orphaned)
 			for _, dir := range dirs {
 				_ = os.RemoveAll(dir) // its owner has removed it, unless it was killed
 			}

@@ -138,6 +138,7 @@ func (u *user) decode(v any, args ...string) {
 type process struct {
 	t      *testing.T
 	cmd    *exec.Cmd
+	stdin  io.WriteCloser
 	lines  chan string // of standard output
 	stderr *lockedBuffer
 	ended  chan struct{}
@@ -157,6 +158,9 @@ func (u *user) follow(cmd *exec.Cmd) *process {
 	}
 	stdout, err := p.cmd.StdoutPipe()
 	if err != nil {
+		u.t.Fatal(err)
+	}
+	if p.stdin, err = p.cmd.StdinPipe(); err != nil {
 		u.t.Fatal(err)
 	}
 	p.cmd.Stderr = p.stderr

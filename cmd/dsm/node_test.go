@@ -8,9 +8,11 @@ import (
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
+	"time"
 
 	"pagemesh/dsm"
 	"pagemesh/pagetable"
@@ -169,6 +171,48 @@ func TestNodeServesPrograms(t *testing.T) {
 	if o := deaf.wait(); o.status != -1 {
 		t.Errorf("the program has not been killed: %+v", o)
 	}
+}
+
+// TestProgramEndsWithItsNode: the only processor of a program waits within copy for a page of a node that has
+// been stopped, so that none of its goroutines runs when its own node is killed. It is told and killed all
+// the same, and has not seen a byte that nobody wrote.
+func TestProgramEndsWithItsNode(t *testing.T) {
+	if err := dsm.CanMap(); err != nil {
+		t.Skip(err)
+	}
+	u := newUser(t)
+	attach := func(socket, task string) *process {
+		cmd := exec.Command(memberFile, task)
+		cmd.Env = append(u.env, dsm.EnvAttach+"="+socket, "GOMAXPROCS=1")
+		return u.follow(cmd)
+	}
+	sockets := [2]string{filepath.Join(u.tmp, "first"), filepath.Join(u.tmp, "second")}
+	first, addr := u.node("--socket", sockets[0])
+	defer first.signal(syscall.SIGCONT)
+	second, _ := u.node("--seed", addr, "--socket", sockets[1])
+	attach(sockets[0], "fill").next()
+	checks := attach(sockets[1], "check")
+	checks.next()
+
+	first.signal(syscall.SIGSTOP)
+	checks.stdin.Close()
+	eventually(t, "the program waits for a page", func() bool { return waitsForPage(checks.cmd.Process.Pid) })
+	second.signal(os.Kill)
+	killed := time.Now()
+	o := checks.wait()
+	t.Logf("it ended after %v", time.Since(killed))
+	if o.stdout != "" || o.status == 0 || !strings.HasSuffix(o.stderr, orphaned) {
+		t.Errorf("%+v", o)
+	}
+}
+
+// waitsForPage reports whether a thread of a process waits for a page.
+func waitsForPage(pid int) bool {
+	names, _ := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/wchan", pid))
+	return slices.ContainsFunc(names, func(name string) bool {
+		where, _ := os.ReadFile(name)
+		return string(where) == "handle_userfault"
+	})
 }
 
 // awaitReady reads until that many members have said that they are ready, and returns their process ids.

@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"fmt"
 	"io"
+	"maps"
 	"os"
 	"os/exec"
 	"os/signal"
@@ -36,33 +37,27 @@ func StartKeeper(command []string) (*Keeper, error) {
 	return &Keeper{cmd: cmd, pipe: pipe}, nil
 }
 
-// kept is what a keeper kills.
-type kept struct {
-	kind rune // one of the next constants
-	id   int
-}
-
 const (
-	keptGroup   = 'g' // a process group, at once
-	keptProcess = 'p' // a process, after processGrace
+	keptGroup   = 'g' // a process group, killed at once
+	keptProcess = 'p' // a process, killed after processGrace
 )
 
 // processGrace is how long a process may take to notice by itself that the other one is gone.
 const processGrace = time.Second
 
 // AddProcess tells the keeper of a process that must not outlive this one by more than a second.
-func (k *Keeper) AddProcess(id int) { k.tell('+', kept{keptProcess, id}) }
+func (k *Keeper) AddProcess(id int) { k.tell('+', keptProcess, id) }
 
 // RemoveProcess tells the keeper that the process goes its own way.
-func (k *Keeper) RemoveProcess(id int) { k.tell('-', kept{keptProcess, id}) }
+func (k *Keeper) RemoveProcess(id int) { k.tell('-', keptProcess, id) }
 
-func (k *Keeper) addGroup(id int)    { k.tell('+', kept{keptGroup, id}) }
-func (k *Keeper) removeGroup(id int) { k.tell('-', kept{keptGroup, id}) }
+func (k *Keeper) addGroup(id int)    { k.tell('+', keptGroup, id) }
+func (k *Keeper) removeGroup(id int) { k.tell('-', keptGroup, id) }
 
 // tell drops the error of a keeper that somebody has ended: the others can do without.
-func (k *Keeper) tell(what rune, it kept) {
+func (k *Keeper) tell(what, kind rune, id int) {
 	if k != nil {
-		_, _ = fmt.Fprintf(k.pipe, "%c%c%d\n", what, it.kind, it.id)
+		_, _ = fmt.Fprintf(k.pipe, "%c%c%d\n", what, kind, id)
 	}
 }
 
@@ -76,43 +71,56 @@ func (k *Keeper) Close() {
 
 // Keep is the keeper's side: it reads what the other process tells and, when that is gone, kills what is
 // left. It ignores the signals that ask a process to end, because they are often sent to a whole family.
-func Keep(other io.Reader) {
+// lastWord is a line that AddProcess's processes find on their standard error when they are killed, since
+// they can't say anything themselves any more.
+func Keep(other io.Reader, lastWord string) {
 	signal.Ignore(os.Interrupt, syscall.SIGTERM, syscall.SIGHUP, syscall.SIGQUIT)
-	left := map[kept]bool{}
+	groups, processes := map[int]bool{}, map[int]*os.Process{}
 	for lines := bufio.NewScanner(other); lines.Scan(); {
-		var what rune
-		var it kept
-		if _, err := fmt.Sscanf(lines.Text(), "%c%c%d", &what, &it.kind, &it.id); err != nil || it.id <= 1 {
+		var what, kind rune
+		var id int
+		if _, err := fmt.Sscanf(lines.Text(), "%c%c%d", &what, &kind, &id); err != nil || id <= 1 {
 			continue
 		}
-		if what == '+' {
-			left[it] = true
-		} else {
-			delete(left, it)
+		switch {
+		case kind == keptGroup && what == '+':
+			groups[id] = true
+		case kind == keptGroup:
+			delete(groups, id)
+		case what == '+':
+			// Found now, so that it is this process that is killed and not a later one with its id.
+			if p, err := os.FindProcess(id); err == nil {
+				processes[id] = p
+			}
+		case processes[id] != nil:
+			_ = processes[id].Release()
+			delete(processes, id)
 		}
 	}
-	processes := 0
-	for it := range left {
-		if it.kind == keptGroup {
-			_ = killGroup(it.id) // it may have ended by itself in the meantime
-		} else {
-			processes++
-		}
+	for id := range groups {
+		_ = killGroup(id) // it may have ended by itself in the meantime
 	}
-	if processes > 0 {
-		time.Sleep(processGrace)
+	endProcesses(processes, lastWord)
+}
+
+// endProcesses kills the processes that have not ended by themselves after processGrace.
+func endProcesses(processes map[int]*os.Process, lastWord string) {
+	for until := time.Now().Add(processGrace); len(processes) > 0 && time.Now().Before(until); time.Sleep(pollInterval) {
+		maps.DeleteFunc(processes, func(_ int, p *os.Process) bool { return p.Signal(syscall.Signal(0)) != nil })
 	}
-	for it := range left {
-		if it.kind == keptProcess {
-			killProcess(it.id)
-		}
+	for id, p := range processes {
+		tell(id, lastWord)
+		_ = p.Kill() // it may have ended by itself in the meantime
 	}
 }
 
-// killProcess kills a process that is not ours to wait for.
-func killProcess(id int) {
-	if p, err := os.FindProcess(id); err == nil {
-		_ = p.Kill() // it may have ended by itself in the meantime
-		_ = p.Release()
+// tell writes a line to the standard error of a process, where the system allows that.
+func tell(id int, line string) {
+	f, err := os.OpenFile(fmt.Sprintf("/proc/%d/fd/2", id), os.O_WRONLY|os.O_APPEND|syscall.O_NONBLOCK, 0)
+	if err != nil {
+		return
 	}
+	defer f.Close()
+	_ = f.SetWriteDeadline(time.Now().Add(pollInterval)) // a pipe may be full
+	_, _ = f.WriteString(line)
 }

@@ -24,7 +24,7 @@ const envRank = "LAUNCH_TEST_RANK"
 
 // programs are the programs that tests launch: this binary, run with envProgram set.
 var programs = map[string]func(rank int, args []string) int{
-	"keep":   func(int, []string) int { Keep(os.Stdin); return 0 },
+	"keep":   func(int, []string) int { Keep(os.Stdin, "the other process has ended\n"); return 0 },
 	"hello":  playHello,
 	"cat":    playCat,
 	"fail":   playFail,

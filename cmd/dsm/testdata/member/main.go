@@ -3,6 +3,7 @@
 package main
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -13,6 +14,7 @@ import (
 	"syscall"
 
 	"pagemesh/dsm"
+	"pagemesh/pagetable"
 )
 
 // tasks are what a member can do. args are those behind the task's name.
@@ -23,6 +25,8 @@ var tasks = map[string]func(s *dsm.Space, args []string) error{
 	"kill":  kill,
 	"wait":  wait,
 	"deaf":  deaf,
+	"fill":  fill,
+	"check": check,
 }
 
 func main() {
@@ -111,4 +115,58 @@ func deaf(s *dsm.Space, _ []string) error {
 	fmt.Println("ready", os.Getpid())
 	<-s.Done()
 	select {}
+}
+
+// pattern is what fill and check agree on; its pages are homed at the node that fills them.
+var pattern = bytes.Repeat([]byte("pagemesh"), 512)
+
+const patternPages = 64
+
+func patterned(s *dsm.Space) ([]byte, error) {
+	home := dsm.Placement{Nodes: []pagetable.NodeID{s.Self()}}
+	r, err := s.Region(context.Background(), "pattern", dsm.RegionOptions{Size: uint64(patternPages * len(pattern)), Placement: home})
+	if err != nil {
+		return nil, err
+	}
+	return r.Bytes()
+}
+
+// fill writes the pattern to every page, and then goes deaf.
+func fill(s *dsm.Space, _ []string) error {
+	b, err := patterned(s)
+	if err != nil {
+		return err
+	}
+	for page := range patternPages {
+		copy(b[page*len(pattern):], pattern)
+	}
+	return deaf(s, nil)
+}
+
+// check reads the first page, and the others once standard input has ended. It looks at each for anything
+// but the pattern.
+func check(s *dsm.Space, _ []string) error {
+	r, err := s.Region(context.Background(), "pattern", dsm.RegionOptions{})
+	if err != nil {
+		return err
+	}
+	b, err := r.Bytes()
+	if err != nil {
+		return err
+	}
+	private := make([]byte, len(pattern))
+	for page := range patternPages {
+		copy(private, b[page*len(pattern):])
+		if !bytes.Equal(private, pattern) {
+			fmt.Printf("page %d holds %q\n", page, private[:len("pagemesh")])
+		}
+		if page == 0 {
+			fmt.Println("ready", os.Getpid())
+			if _, err := io.Copy(io.Discard, os.Stdin); err != nil {
+				return err
+			}
+		}
+	}
+	fmt.Println("read all")
+	return nil
 }
