@@ -64,7 +64,8 @@ type Result struct {
 	BytesMoved        uint64            `json:"bytes_moved"`        // page bytes
 	Messages          uint64            `json:"messages"`           // packets between nodes
 	Metrics           map[string]Metric `json:"metrics,omitempty"`
-	Busiest           []dsm.PageStats   `json:"busiest"` // the pages that were waited for longest
+	Reading           []string          `json:"reading,omitempty"` // what the metrics say, in sentences
+	Busiest           []dsm.PageStats   `json:"busiest"`           // the pages that were waited for longest
 }
 
 // busiestPages is how many pages a Result names.

@@ -7,6 +7,7 @@ import (
 	"testing"
 	"time"
 
+	"pagemesh/bench/ipc"
 	"pagemesh/dsm"
 )
 
@@ -70,12 +71,13 @@ func TestMicro(t *testing.T) {
 	specs := []Spec{
 		{Workload: "limit", Size: 10}, {Workload: "latency", Size: 64}, {Workload: "bandwidth", Size: 1},
 		{Workload: "lock", Size: 80}, {Workload: "barrier", Size: 10}, {Workload: "falseshare", Size: 10},
-		{Workload: "thrash", Size: 10}, {Workload: "gups", Size: 100},
+		{Workload: "thrash", Size: 10}, {Workload: "gups", Size: 100}, {Workload: "ipc", Size: 20},
 	}
 	metrics := map[string]string{
 		"limit": "raw_echo raw_bandwidth", "latency": "raw_echo local_hit clean_read dirty_read write_miss upgrade " +
 			"clean_read_busy_home dirty_read_busy_home write_miss_busy_home upgrade_busy_home",
 		"bandwidth": "raw_bandwidth stream_read", "lock": "lock_cached lock_handoff", "barrier": "barrier", "gups": "update",
+		"ipc": "64B/dsm_words 4KiB/dsm_barrier 1MiB/tcp 4KiB/file 64B/rest 1MiB/rpc counter/dsm_words",
 	}
 	for _, ranks := range []int{2, 3} {
 		for _, r := range runAll(t, ranks, specs...) {
@@ -88,6 +90,28 @@ func TestMicro(t *testing.T) {
 				}
 			}
 		}
+	}
+}
+
+// crooked is a link that changes the last item that it brings.
+type crooked struct{ ipc.Link }
+
+func (crooked) Serve(n int, item []byte, f func(item []byte)) error {
+	for i := range n {
+		item[0], item[len(item)-1] = byte(i), byte(i)
+		if i == n-1 {
+			item[0]++
+		}
+		f(item)
+	}
+	return nil
+}
+
+func TestDamagedItemsAreCounted(t *testing.T) {
+	var c comparison
+	c.serve(ipc.Kind{}, crooked{}, make([]byte, 64), 5)
+	if c.wrong != 1 {
+		t.Errorf("%d items are wrong, want 1", c.wrong)
 	}
 }
 

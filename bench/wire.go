@@ -48,9 +48,21 @@ func (w *wire) listen(nodeAddr string, where *dsm.Region) {
 	w.ln, err = net.Listen("tcp", net.JoinHostPort(host, "0"))
 	check(err)
 	go serveWire(w.ln)
-	addr := w.ln.Addr().String()
-	_, err = where.WriteAt(append([]byte{byte(len(addr))}, addr...), 0)
+	publish(where, w.ln.Addr().String())
+}
+
+// publish leaves a short text for lookUp.
+func publish(where *dsm.Region, text string) {
+	_, err := where.WriteAt(append([]byte{byte(len(text))}, text...), 0)
 	check(err)
+}
+
+// lookUp returns what publish left.
+func lookUp(where *dsm.Region) string {
+	var b [256]byte
+	_, err := where.ReadAt(b[:], 0)
+	check(err)
+	return string(b[1:][:b[0]])
 }
 
 // serveWire answers one connection until it ends.
@@ -80,11 +92,9 @@ func serveWire(ln net.Listener) {
 }
 
 func (w *wire) dial(ctx context.Context, where *dsm.Region) {
-	var b [256]byte
-	_, err := where.ReadAt(b[:], 0)
+	conn, err := (&net.Dialer{}).DialContext(ctx, "tcp", lookUp(where))
 	check(err)
-	w.conn, err = (&net.Dialer{}).DialContext(ctx, "tcp", string(b[1:][:b[0]]))
-	check(err)
+	w.conn = conn
 }
 
 // fetch asks for n bytes and reads them.

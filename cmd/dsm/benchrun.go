@@ -29,8 +29,9 @@ Exit status 0 means that every result was verified.
 The JSON value is an array with one object for each run: {workload, params, nodes,
 access, consistency, verified, detail, seconds, sequential_seconds, read_faults,
 write_faults, bytes_moved, messages, busiest}; micro workloads add metrics, an object
-from name to {median_ns, p99_ns, n} or {mib_per_s}. detail says what was compared with
-what, busiest are the pages that were waited for longest, as "dsm pages" describes them.
+from name to {median_ns, p99_ns, n} or {mib_per_s}, and ipc adds reading, sentences on
+these. detail says what was compared with what, busiest are the pages that were waited
+for longest, as "dsm pages" describes them.
 CSV has one line for each run and metric. bench is Go benchmark text, for benchstat.
 If a run fails, the results of those before it are printed all the same.`
 

@@ -51,6 +51,11 @@ func (r Report) WriteTable(w io.Writer, colour bool) error {
 			return err
 		}
 	}
+	for _, res := range r {
+		for _, sentence := range res.Reading {
+			fmt.Fprintln(w, sentence)
+		}
+	}
 	pages := r.busiest()
 	if len(pages) == 0 {
 		return nil

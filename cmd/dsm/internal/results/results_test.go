@@ -22,6 +22,7 @@ var sample = Report{
 			"raw_bandwidth": {MiBPerS: 4096},
 			"local_hit":     {MedianNs: 31.4, P99Ns: 60, N: 5},
 		},
+		Reading: []string{"A hit is fast."},
 	},
 	{
 		Workload: "cg", Params: map[string]any{"class": "W", "page size": 4096}, Nodes: 4, Access: "embedded", Consistency: "sequential",
@@ -66,6 +67,7 @@ WORKLOAD  METRIC          MEDIAN      P99  SAMPLES        RATE  RAW ECHOS
 limit     local_hit      31.4 ns  60.0 ns        5           -       0.00
 limit     raw_bandwidth        -        -        -  4096 MiB/s          -
 limit     raw_echo       8.40 µs  20.0 µs    1,000           -       1.00
+A hit is fast.
 
 Busiest pages:
 PAGE           HOME  READS  WRITES  MOVES  RECEIVED  STALL

@@ -1,0 +1,298 @@
+package bench
+
+import (
+	"context"
+	"fmt"
+	"math"
+	"os"
+	"strings"
+	"time"
+
+	"pagemesh/bench/ipc"
+	"pagemesh/dsm"
+	"pagemesh/pagetable"
+)
+
+func init() {
+	register(Workload{
+		Name: "ipc", Suite: "micro", MinRanks: 2, Size: 1000,
+		Purpose: "the same exchange by distributed shared memory and by all else that a machine offers",
+		Sharing: "rank 0 hands items to rank 1, which acknowledges each; the others watch",
+		Run:     compareIPC,
+	})
+}
+
+// ipcSizes are the items that are handed over. Of the largest there are fewer.
+var ipcSizes = []struct {
+	name         string
+	bytes, fewer int
+}{{"64B", 64, 1}, {"4KiB", 4 << 10, 1}, {"1MiB", ipc.MaxItem, 20}}
+
+// The ways by memory of the space.
+const (
+	ipcWords   = "dsm_words"   // the consumer watches a word
+	ipcBarrier = "dsm_barrier" // both meet before and after
+)
+
+// ipcPause is how long an end waits before it looks at a word again. A program that never rests leaves
+// the node in it no time to fetch the word.
+const ipcPause = 10 * time.Microsecond
+
+// compareIPC hands size items of each size from rank 0 to rank 1 in every way that there is.
+func compareIPC(ctx context.Context, r *Rank) error {
+	c := &comparison{ctx: ctx, r: r, n: r.size(), failed: NewSum(ctx, r, "failed")}
+	kinds := append(sharedKinds(ctx, r), ipc.Kinds()...)
+	base := r.homedAt(ctx, "directory", 1, 1)
+	if r.Rank == 1 {
+		dir, err := os.MkdirTemp("", "dsm-ipc-")
+		check(err)
+		defer os.RemoveAll(dir)
+		publish(base, dir)
+	}
+	check(r.Barrier(ctx))
+	c.dir = lookUp(base)
+	err := r.Timed(ctx, func() error {
+		for _, k := range kinds {
+			c.try(k)
+		}
+		return nil
+	})
+	if err != nil {
+		return err
+	}
+	wrong := c.failed.Of(ctx, float64(c.wrong))
+	if r.Rank == 0 {
+		r.Verify(wrong == 0, "%v items or counts were not what they should be", wrong)
+		r.Result.Reading = append(r.readIPC(), c.skipped...)
+	}
+	return nil
+}
+
+// sharedKinds returns the ways by memory of the space.
+func sharedKinds(ctx context.Context, r *Rank) []ipc.Kind {
+	const item = 64 // offset: the word before it counts items
+	items := NewArray[byte](ctx, r, "items", item+ipc.MaxItem, pagetable.Blocked)
+	acks := NewCounter(ctx, r, "acks")
+	count := NewCounter(ctx, r, "count")
+	pair := r.Space.Barrier("bench/"+r.name+"/pair", 2)
+	words := func(string) (ipc.Link, error) {
+		return &wordLink{ctx: ctx, items: items, acks: acks, count: count, item: item}, nil
+	}
+	barrier := func(string) (ipc.Link, error) { return &barrierLink{ctx, items, pair, item}, nil }
+	return []ipc.Kind{
+		{Name: ipcWords, Listen: words, Dial: words},
+		{Name: ipcBarrier, Listen: barrier, Dial: barrier},
+	}
+}
+
+// comparison is one rank's side of all exchanges.
+type comparison struct {
+	ctx     context.Context
+	r       *Rank
+	dir     string
+	n       int
+	failed  *Sum
+	wrong   int      // items and counts
+	skipped []string // kinds that don't work here, and why
+}
+
+// try measures one kind, unless one of the two ends can't be opened.
+func (c *comparison) try(k ipc.Kind) {
+	dir := c.dir + "/" + k.Name
+	var link ipc.Link
+	var err error
+	if c.r.Rank == 1 {
+		if err = os.Mkdir(dir, 0o700); err == nil {
+			link, err = k.Listen(dir)
+		}
+	}
+	check(c.r.Barrier(c.ctx))
+	if c.r.Rank == 0 {
+		link, err = k.Dial(dir)
+	}
+	failed := 0.0
+	if err != nil {
+		failed = 1
+		c.skipped = append(c.skipped, fmt.Sprintf("%s was left out: %v.", k.Name, err))
+	}
+	if c.failed.Of(c.ctx, failed) == 0 {
+		c.measure(k, link)
+	}
+	if link != nil {
+		check(link.Close())
+	}
+}
+
+func (c *comparison) measure(k ipc.Kind, link ipc.Link) {
+	for _, size := range ipcSizes {
+		if k.Bare && size.bytes > ipcSizes[0].bytes {
+			break
+		}
+		check(c.r.Barrier(c.ctx))
+		item, n := make([]byte, size.bytes), max(1, c.n/size.fewer)
+		switch c.r.Rank {
+		case 0:
+			m := c.send(link, item, n)
+			if size.bytes == ipc.MaxItem {
+				m.MiBPerS = 1e9 / m.MedianNs
+			}
+			c.r.Metric(size.name+"/"+k.Name, m)
+		case 1:
+			c.serve(k, link, item, n)
+		}
+	}
+	check(c.r.Barrier(c.ctx))
+	if counter, ok := link.(ipc.Counter); ok && c.r.Rank < 2 {
+		c.count(k.Name, counter)
+	}
+	check(c.r.Barrier(c.ctx))
+}
+
+func (c *comparison) send(link ipc.Link, item []byte, n int) Metric {
+	var s samples
+	for i := range n {
+		item[0], item[len(item)-1] = byte(i), byte(i)
+		s.time(func() { check(link.Send(item)) })
+	}
+	return s.metric()
+}
+
+func (c *comparison) serve(k ipc.Kind, link ipc.Link, item []byte, n int) {
+	i := 0
+	check(link.Serve(n, item, func(item []byte) {
+		if !k.Bare && (item[0] != byte(i) || item[len(item)-1] != byte(i)) {
+			c.wrong++
+		}
+		i++
+	}))
+}
+
+// count has both ranks add to one word at once.
+func (c *comparison) count(name string, counter ipc.Counter) {
+	pair := c.r.Space.Barrier("bench/"+c.r.name+"/count", 2)
+	check(pair.Wait(c.ctx))
+	start := time.Now()
+	for range c.n {
+		counter.Add(1)
+	}
+	took := time.Since(start)
+	check(pair.Wait(c.ctx))
+	if c.r.Rank == 0 {
+		c.r.Metric("counter/"+name, Metric{MedianNs: float64(took) / float64(c.n), N: c.n})
+		if counter.Add(0) != uint64(2*c.n) {
+			c.wrong++
+		}
+	}
+}
+
+// readIPC says what the figures mean.
+func (r *Rank) readIPC() []string {
+	took := func(size, kind string) float64 { return r.Result.Metrics[size+"/"+kind].MedianNs }
+	lines := []string{"Only tcp, rpc, rest and the two of dsm reach another machine."}
+	for _, size := range ipcSizes {
+		best := min(took(size.name, ipcWords), took(size.name, ipcBarrier))
+		line := "To hand over " + size.name + " takes dsm"
+		for _, kind := range []string{"tcp", "rpc", "rest", "shared_memory"} {
+			if other := took(size.name, kind); other > 0 {
+				line += fmt.Sprintf(" %.3g times as long as %s,", math.Round(10*best/other)/10, kind)
+			}
+		}
+		lines = append(lines, strings.TrimSuffix(line, ",")+".")
+	}
+	return append(lines, "An item that is handed over once and used once is best sent. Memory that is shared pays where data is used "+
+		"more often than it changes; among processes of one machine only, where it needs no messages at all.")
+}
+
+// wordLink hands items over in shared memory: a word counts them, another one acknowledgements.
+type wordLink struct {
+	ctx         context.Context
+	items       *Array[byte]
+	acks, count *dsm.Region
+	item        int    // where the item lies in items
+	done        uint64 // items
+}
+
+func (l *wordLink) Send(item []byte) error {
+	w := l.items.Write(l.item, l.item+len(item))
+	copy(w.Data, item)
+	w.Done()
+	l.done++
+	if err := l.items.Region().Store(l.ctx, 0, l.done); err != nil {
+		return err
+	}
+	return l.await(l.acks)
+}
+
+func (l *wordLink) Serve(n int, item []byte, f func(item []byte)) error {
+	for range n {
+		l.done++
+		if err := l.await(l.items.Region()); err != nil {
+			return err
+		}
+		w := l.items.Read(l.item, l.item+len(item))
+		copy(item, w.Data)
+		w.Done()
+		f(item)
+		if err := l.acks.Store(l.ctx, 0, l.done); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// await returns when the first word of a region has come as far as this end.
+func (l *wordLink) await(region *dsm.Region) error {
+	for {
+		v, err := region.Load(l.ctx, 0)
+		if err != nil || v == l.done {
+			return err
+		}
+		time.Sleep(ipcPause)
+	}
+}
+
+// Add implements ipc.Counter.
+func (l *wordLink) Add(delta uint64) uint64 {
+	sum, err := l.count.Add(l.ctx, 0, delta)
+	check(err)
+	return sum
+}
+
+func (l *wordLink) Close() error { return nil }
+
+// barrierLink hands items over in shared memory: both ends meet when an item is there, and when it was
+// taken.
+type barrierLink struct {
+	ctx   context.Context
+	items *Array[byte]
+	pair  *dsm.Barrier
+	item  int // where the item lies in items
+}
+
+func (l *barrierLink) Send(item []byte) error {
+	w := l.items.Write(l.item, l.item+len(item))
+	copy(w.Data, item)
+	w.Done()
+	if err := l.pair.Wait(l.ctx); err != nil {
+		return err
+	}
+	return l.pair.Wait(l.ctx)
+}
+
+func (l *barrierLink) Serve(n int, item []byte, f func(item []byte)) error {
+	for range n {
+		if err := l.pair.Wait(l.ctx); err != nil {
+			return err
+		}
+		w := l.items.Read(l.item, l.item+len(item))
+		copy(item, w.Data)
+		w.Done()
+		f(item)
+		if err := l.pair.Wait(l.ctx); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (l *barrierLink) Close() error { return nil }
