@@ -16,6 +16,7 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+	"unsafe"
 
 	"golang.org/x/sys/unix"
 
@@ -135,10 +136,28 @@ func (p *attached) perform(words []string) (int64, error) {
 	case "heal": // off n
 		start := p.at.Start + pagetable.Addr(args[0])
 		return 0, p.window.Heal(pagetable.Range{Start: start, End: start + pagetable.Addr(args[1])})
+	case "usurp": // puts a file without bytes at the place of the shared memory, under the same trap
+		return 0, p.usurp()
 	case "remap": // unmaps, maps again
 		return 0, p.remap()
 	}
 	return commands[words[0]](p.mem, args), nil
+}
+
+func (p *attached) usurp() error {
+	if err := p.window.Unmap(p.at); err != nil {
+		return err
+	}
+	at := unsafe.Add(unsafe.Pointer(nil), uintptr(p.at.Start))
+	fd, err := unix.MemfdCreate("empty", 0)
+	if err != nil {
+		return err
+	}
+	_, err = unix.MmapPtr(fd, 0, at, uintptr(p.at.Len()), unix.PROT_READ|unix.PROT_WRITE, unix.MAP_SHARED|unix.MAP_FIXED_NOREPLACE)
+	if err != nil {
+		return err
+	}
+	return vm.Register(p.window.Descriptor(), p.at)
 }
 
 func (p *attached) remap() (err error) {

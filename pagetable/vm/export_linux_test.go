@@ -2,6 +2,8 @@
 
 package vm
 
+import "pagemesh/pagetable"
+
 // What a kernel would have to lack or refuse, for the tests to give.
 var (
 	ExplainFeatures  = explainFeatures
@@ -10,3 +12,9 @@ var (
 
 // ParseSyscall reads a line of /proc/PID/task/TID/syscall.
 var ParseSyscall = parseSyscall
+
+// Register has a userfaultfd trap accesses to a range, whatever is mapped there.
+func Register(fd int, r pagetable.Range) error {
+	_, err := register(fd, r)
+	return err
+}

@@ -24,7 +24,7 @@ type Frames interface {
 	// Protect changes the right of every attached program on a page from before to after, and wakes the
 	// threads that may go on. From writing to none it only freezes the bytes: programs may still read
 	// them until Release. Protect(off, n, NoAccess, a) is also the answer to a fault that the right a
-	// covers already.
+	// covers already. A program whose memory does not obey loses its trap: Trap.Next says why.
 	Protect(off uint64, n int, before, after pagetable.Access) error
 	// Release takes the bytes away from all programs, and from the machine as far as they fill its
 	// pages. They read as zeros afterwards, here; a program that touches them faults.

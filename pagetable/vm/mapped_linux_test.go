@@ -5,6 +5,7 @@ package vm_test
 import (
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"runtime"
 	"strings"
@@ -248,6 +249,26 @@ func TestPoisonedPageThatWasMapped(t *testing.T) {
 			t.Error(err)
 		}
 		v.want(0)
+	}
+}
+
+// A program that maps something else where shared memory should be ends its own trap, not the others'.
+func TestProgramWithOtherMemory(t *testing.T) {
+	st := newStage(t, 1)
+	odd := startProgram(t, st.s, st.at)
+	odd.ask("usurp")
+	v := st.start("load 8")
+	st.wantFault(st.missing(8, read))
+	st.setFrame(8, 4711)
+	st.protect(none, read)
+	v.want(4711)
+	if f, err := odd.trap.Next(); err == nil || errors.Is(err, fs.ErrClosed) || !strings.Contains(err.Error(), "change the right on") {
+		t.Errorf("its trap says %v, %v", f, err)
+	}
+	st.protect(read, none)
+	st.release()
+	if err := st.s.Poison(0, st.page); err != nil {
+		t.Error(err)
 	}
 }
 

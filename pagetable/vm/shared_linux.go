@@ -131,7 +131,7 @@ func (s *Shared) Protect(off uint64, n int, before, after pagetable.Access) erro
 	r := s.rangeOf(off, n)
 	for _, t := range *s.traps.Load() {
 		if err := s.protect(t, r, before, after); err != nil && !errors.Is(err, errGone) {
-			return fmt.Errorf("change the right on %v from %v to %v: %w", r, before, after, err)
+			t.fail(fmt.Errorf("change the right on %v from %v to %v: %w", r, before, after, err))
 		}
 	}
 	return nil
@@ -166,7 +166,7 @@ func (s *Shared) Poison(off uint64, n int) error {
 	r := s.rangeOf(off, n)
 	for _, t := range *s.traps.Load() {
 		if err := t.poison(r); err != nil && !errors.Is(err, errGone) {
-			return fmt.Errorf("poison %v: %w", r, err)
+			t.fail(fmt.Errorf("poison %v: %w", r, err))
 		}
 	}
 	return nil

@@ -22,8 +22,9 @@ type Trap struct {
 	file *os.File // nonblocking, in the runtime's poller
 	raw  syscall.RawConn
 
-	mu sync.RWMutex // held to read while fd is used, so that its number is not another file's by then
-	fd int          // as in file; -1 after Close
+	mu      sync.RWMutex // held to read while fd is used, so that its number is not another file's by then
+	fd      int          // as in file; -1 after Close
+	failure error        // why the trap was closed, if the program was to blame
 }
 
 // NewTrap takes over a descriptor that a program's Window sent. The error says if it is none.
@@ -48,7 +49,8 @@ func NewTrap(fd int) (*Trap, error) {
 // Next returns the next fault. Any number of goroutines may call it; each fault goes to one of them.
 // One that never waits between its calls is fastest, as a second is woken to take its place whenever
 // the first has a fault. A fault can come twice, since a signal makes its thread touch the address
-// again. After Close the error wraps fs.ErrClosed; the end of the program ends nothing here.
+// again. After Close the error wraps fs.ErrClosed; the end of the program ends nothing here. Another error
+// says what is wrong with the program.
 func (t *Trap) Next() (Fault, error) {
 	var msg uffdMsg
 	for msg.event != eventPagefault {
@@ -59,12 +61,32 @@ func (t *Trap) Next() (Fault, error) {
 		})
 		switch {
 		case err != nil: // there is no other reason
-			return Fault{}, fmt.Errorf("read a fault: %w", fs.ErrClosed)
+			return Fault{}, fmt.Errorf("read a fault: %w", t.whyClosed())
 		case errno != 0:
 			return Fault{}, fmt.Errorf("read a fault: %w", errno)
 		}
 	}
 	return msg.fault(), nil
+}
+
+func (t *Trap) whyClosed() error {
+	t.mu.RLock()
+	defer t.mu.RUnlock()
+	if t.failure != nil {
+		return t.failure
+	}
+	return fs.ErrClosed
+}
+
+// fail closes the trap of a program whose memory does not obey: what the program has mapped is not what it was
+// given. It is not to take its node along.
+func (t *Trap) fail(err error) {
+	t.mu.Lock()
+	if t.fd >= 0 {
+		t.failure = err
+	}
+	t.mu.Unlock()
+	_ = t.Close()
 }
 
 func (m *uffdMsg) fault() Fault {
