@@ -280,6 +280,7 @@ func (a *attachment) end(err error) {
 	a.mu.Lock()
 	if a.err != nil {
 		a.mu.Unlock()
+		<-a.done // whoever has ended it is about to be through
 		return
 	}
 	a.err = err
