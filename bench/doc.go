@@ -11,6 +11,11 @@
 //     what was counted is collected before anybody goes on.
 //  3. Rank 0 checks the outcome and calls Rank.Verify.
 //
+// Most solutions are written once, for a team: all ranks together, or rank 0 alone in memory of its own,
+// which is the sequential reference. None keeps a window of an array while it waits to write the same
+// array, nor one for writing while it waits to read it: two ranks whose parts meet in a page would wait
+// for each other.
+//
 // A workload's file is about its problem. Where its data lives is a matter of Array, which is a shared
 // array that hands out plain slices: Read and Write bring a range here and keep it here until Done.
 package bench

@@ -170,6 +170,7 @@ func (r *Rank) readIPC() []string {
 		}
 		lines = append(lines, strings.TrimSuffix(line, ",")+".")
 	}
+	lines = append(lines, "What can only send counts by asking the one that has the counter, which takes as long as 64B.")
 	return append(lines, "An item that is handed over once and used once is best sent. Memory that is shared pays where data is used "+
 		"more often than it changes; among processes of one machine only, where it needs no messages at all.")
 }
