@@ -284,7 +284,6 @@ func (a *attachment) end(err error) {
 		return
 	}
 	a.err = err
-	close(a.done) // with the lock held: whoever comes second finds it ended
 	asked, mapped := a.asked, len(a.regions)
 	a.asked = nil
 	a.mu.Unlock()
@@ -292,6 +291,7 @@ func (a *attachment) end(err error) {
 	for _, o := range asked {
 		o.answer <- answeredQuestion{err: err}
 	}
+	close(a.done)
 	if mapped > 0 && errors.Is(err, ErrNodeLost) {
 		fmt.Fprintf(os.Stderr, "pagemesh: %v: this program ends, because shared memory can't be reached any more\n", err)
 		os.Exit(1)
