@@ -10,6 +10,7 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+	"time"
 
 	"pagemesh/dsm"
 )
@@ -203,12 +204,50 @@ func TestRunWithLongTempDir(t *testing.T) {
 	}
 }
 
+// TestStoppedNodeLosesNothing: the coordinator stands still for three seconds while all count.
+func TestStoppedNodeLosesNothing(t *testing.T) {
+	eachAccess(t, func(t *testing.T, access string) {
+		t.Parallel()
+		p := newUser(t).start("run", "-n", "3", access, "--", memberFile, "count")
+		awaitReady(p, 3)
+		var nodes []int
+		for _, pid := range children(p.cmd.Process.Pid) {
+			if runs(pid, memberFile) {
+				nodes = append(nodes, pid)
+			}
+		}
+		if len(nodes) != 3 {
+			t.Fatalf("the nodes are %v, want 3", nodes)
+		}
+		for _, s := range []syscall.Signal{syscall.SIGSTOP, syscall.SIGCONT} {
+			if err := syscall.Kill(nodes[0], s); err != nil {
+				t.Fatal(err)
+			}
+			if s == syscall.SIGSTOP {
+				time.Sleep(3 * time.Second) // what is promised
+			}
+		}
+		p.signal(os.Interrupt)
+		o := p.wait()
+		sum, total := 0, 0
+		for line := range strings.Lines(o.stdout) {
+			var rank, own int
+			if _, err := fmt.Sscanf(line, "[%d] counted %d of %d\n", &rank, &own, &total); err != nil {
+				t.Errorf("%q: %v", line, err)
+			}
+			sum += own
+		}
+		if o.status != 0 || sum == 0 || sum != total || strings.Contains(o.stderr, "lost") {
+			t.Errorf("%d were counted, the word is %d: %+v", sum, total, o)
+		}
+	})
+}
+
 // killOne kills the last of the processes whose command line holds word.
 func killOne(t *testing.T, pids []int, word string) {
 	t.Helper()
 	for _, pid := range slices.Backward(pids) {
-		line, _ := os.ReadFile(fmt.Sprintf("/proc/%d/cmdline", pid))
-		if slices.Contains(strings.Split(string(line), "\x00"), word) {
+		if runs(pid, word) {
 			if err := syscall.Kill(pid, syscall.SIGKILL); err != nil {
 				t.Fatal(err)
 			}
@@ -216,6 +255,12 @@ func killOne(t *testing.T, pids []int, word string) {
 		}
 	}
 	t.Fatalf("none of %v runs %s", pids, word)
+}
+
+// runs reports whether the command line of a process holds word.
+func runs(pid int, word string) bool {
+	line, _ := os.ReadFile(fmt.Sprintf("/proc/%d/cmdline", pid))
+	return slices.Contains(strings.Split(string(line), "\x00"), word)
 }
 
 // children returns the processes that a process has started, in that order.

@@ -27,6 +27,7 @@ var tasks = map[string]func(s *dsm.Space, args []string) error{
 	"deaf":  deaf,
 	"fill":  fill,
 	"check": check,
+	"count": count,
 }
 
 func main() {
@@ -169,4 +170,28 @@ func check(s *dsm.Space, _ []string) error {
 	}
 	fmt.Println("read all")
 	return nil
+}
+
+// count counts one word up until an interrupt comes, and says how often it did and what the word is when
+// all have ended.
+func count(s *dsm.Space, _ []string) error {
+	c := make(chan os.Signal, 1)
+	signal.Notify(c, os.Interrupt)
+	r, err := s.Region(context.Background(), "count", dsm.RegionOptions{Size: 8})
+	if err != nil {
+		return err
+	}
+	fmt.Println("ready", os.Getpid())
+	own := 0
+	for ; len(c) == 0; own++ {
+		if _, err := r.Add(context.Background(), 0, 1); err != nil {
+			return err
+		}
+	}
+	if err := together(s, "counted"); err != nil {
+		return err
+	}
+	total, err := r.Load(context.Background(), 0)
+	fmt.Println("counted", own, "of", total)
+	return errors.Join(err, together(s, "read"))
 }
