@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"math"
 	"net"
 	"os"
@@ -139,11 +140,13 @@ type greeting struct {
 // startSampling reads the program's symbols, which takes a while.
 func (p *program) startSampling() {
 	sm, err := newSampler(&p.s.symbols, p.peer.PID)
-	if err != nil {
+	switch {
+	case err == nil:
+		p.sampler.Store(sm)
+	case errors.Is(err, fs.ErrNotExist): // it has ended already
+	default:
 		p.s.log.Warn("the lines of a program can't be told", "pid", p.peer.PID, "error", err)
-		return
 	}
-	p.sampler.Store(sm)
 }
 
 // announce tells whoever wants to know that the program has come or gone.
