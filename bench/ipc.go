@@ -3,8 +3,8 @@ package bench
 import (
 	"context"
 	"fmt"
-	"math"
 	"os"
+	"strconv"
 	"strings"
 	"time"
 
@@ -156,6 +156,14 @@ func (c *comparison) count(name string, counter ipc.Counter) {
 	}
 }
 
+// twoDigits returns a ratio as accurate as it is worth.
+func twoDigits(f float64) string {
+	if f < 10 {
+		return strconv.FormatFloat(f, 'f', 1, 64)
+	}
+	return strconv.FormatFloat(f, 'f', 0, 64)
+}
+
 // readIPC says what the figures mean.
 func (r *Rank) readIPC() []string {
 	took := func(size, kind string) float64 { return r.Result.Metrics[size+"/"+kind].MedianNs }
@@ -165,7 +173,7 @@ func (r *Rank) readIPC() []string {
 		line := "To hand over " + size.name + " takes dsm"
 		for _, kind := range []string{"tcp", "rpc", "rest", "shared_memory"} {
 			if other := took(size.name, kind); other > 0 {
-				line += fmt.Sprintf(" %.3g times as long as %s,", math.Round(10*best/other)/10, kind)
+				line += fmt.Sprintf(" %s times as long as %s,", twoDigits(best/other), kind)
 			}
 		}
 		lines = append(lines, strings.TrimSuffix(line, ",")+".")

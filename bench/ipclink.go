@@ -15,8 +15,8 @@ const (
 	ipcBarrier = "dsm_barrier" // both meet before and after
 )
 
-// ipcPause is how long an end waits before it looks at a word again. A program that never rests leaves
-// the node in it no time to fetch the word.
+// ipcPause is how long an end waits before it looks at a word again. Programs that never rest leave their
+// nodes no time to fetch the word: on two cores an item then takes ten times as long.
 const ipcPause = 10 * time.Microsecond
 
 // sharedKinds returns the ways by memory of the space.
