@@ -31,6 +31,9 @@ const (
 // 1986). All places must equal the sequential ones in every bit.
 func barnes(ctx context.Context, r *Rank) error {
 	n := r.size()
+	if n < barnesChecks {
+		return fmt.Errorf("size %d: choose %d bodies or more", n, barnesChecks)
+	}
 	all, one, err := solveBoth(ctx, r, func(t team) *galaxy { return newGalaxy(t, n) })
 	if err != nil || r.Rank != 0 {
 		return err
@@ -223,8 +226,8 @@ func (g *galaxy) worst() (worst float64) {
 	forces := g.forces()
 	w := g.bodies.Read(0, g.n)
 	defer w.Done()
-	for k := range min(barnesChecks, g.n) {
-		i := k * g.n / barnesChecks % g.n
+	for k := range barnesChecks {
+		i := k * g.n / barnesChecks
 		var direct vec
 		for j, b := range w.Data {
 			if j != i {

@@ -2,6 +2,7 @@ package bench
 
 import (
 	"context"
+	"fmt"
 	"slices"
 	"time"
 
@@ -20,6 +21,8 @@ func init() {
 const (
 	// quickLeast is how many numbers are not divided any more.
 	quickLeast = 1 << 13
+	quickParts = 1 << 12 // that may wait
+	quickMost  = quickLeast * quickParts
 	// quickPause is how long a member waits that finds no work.
 	quickPause = 50 * time.Microsecond
 )
@@ -27,6 +30,9 @@ const (
 // quicksort sorts an array in place.
 func quicksort(ctx context.Context, r *Rank) error {
 	n := r.size()
+	if n > quickMost {
+		return fmt.Errorf("size %d: choose at most %d", n, quickMost)
+	}
 	all, one, err := solveBoth(ctx, r, func(t team) *quickSorter { return newQuickSorter(t, n) })
 	if err != nil || r.Rank != 0 {
 		return err
@@ -45,7 +51,7 @@ type part struct{ Lo, Hi int32 }
 // quickQueue is the parts that wait to be sorted.
 type quickQueue struct {
 	Sorted, Waiting int32 // numbers that are at their places; parts
-	Parts           [1 << 12]part
+	Parts           [quickParts]part
 }
 
 // quickSorter is one member's side of quicksort.
