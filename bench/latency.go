@@ -10,7 +10,7 @@ import (
 
 func init() {
 	register(Workload{
-		Name: "latency", Suite: "micro", MinRanks: 2, Size: 2048,
+		Name: "latency", Suite: "micro", MinRanks: 2, Default: true, Size: 2048,
 		Purpose: "what one access costs: in place, and for each way to fetch a page",
 		Sharing: "rank 0 touches pages homed at rank 1; dirty ones are owned by rank 2 if there is one",
 		Run:     measureLatency,

@@ -9,7 +9,7 @@ import (
 
 func init() {
 	register(Workload{
-		Name: "pagerank", Suite: "graph", Size: 14,
+		Name: "pagerank", Suite: "graph", Default: true, Size: 14,
 		Purpose: "an irregular graph: everybody needs a little of everything in each step",
 		Sharing: "each rank writes a block of one vector and reads all over the other",
 		Run:     pagerank,

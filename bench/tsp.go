@@ -9,7 +9,7 @@ import (
 
 func init() {
 	register(Workload{
-		Name: "tsp", Suite: "treadmarks", Size: 16,
+		Name: "tsp", Suite: "treadmarks", Default: true, Size: 16,
 		Purpose: "a search whose tasks are uneven, and one number that cuts it short for all",
 		Sharing: "all ranks take tasks and read and write the best tour under one lock",
 		Run:     tsp,
