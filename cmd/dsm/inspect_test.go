@@ -162,6 +162,9 @@ func TestUnknownRegion(t *testing.T) {
 	if o := u.run("pages", "--region", "smu"); o.status != 1 || !strings.Contains(o.stderr, "did you mean sum?") {
 		t.Errorf("%+v", o)
 	}
+	if o := u.run("pages", "--region", "sum", "--page", "1"); o.status != 1 || !strings.Contains(o.stderr, "give one from 0 to 0") {
+		t.Errorf("%+v", o)
+	}
 }
 
 func TestCompletion(t *testing.T) {

@@ -78,7 +78,7 @@ func (f *pagesFlags) look(ctx context.Context, in *dsm.Inspector) (report, error
 		return nil, err
 	}
 	if len(pages) == 0 && f.query.Region != "" {
-		if err := checkRegion(ctx, in, f.query.Region); err != nil {
+		if err := f.checkRegion(ctx, in); err != nil {
 			return nil, err
 		}
 	}
@@ -99,16 +99,16 @@ func (r pagesReport) WriteTable(w io.Writer, colour bool) error {
 	return r.List.WriteTable(w, colour)
 }
 
-// checkRegion returns an error if the space has no region of that name.
-func checkRegion(ctx context.Context, in *dsm.Inspector, name string) error {
+// checkRegion returns an error if the space has no region of that name, or the region no such page.
+func (f *pagesFlags) checkRegion(ctx context.Context, in *dsm.Inspector) error {
 	st, err := in.Status(ctx)
 	if err != nil {
 		return err
 	}
-	var names []string
+	name, names := f.query.Region, []string{}
 	for _, r := range st.Regions {
 		if r.Name == name {
-			return nil
+			return f.checkPage(r)
 		}
 		names = append(names, r.Name)
 	}
@@ -117,6 +117,13 @@ func checkRegion(ctx context.Context, in *dsm.Inspector, name string) error {
 	}
 	return fmt.Errorf("the space has no region %q: %s", name,
 		nearest.Suggest(name, names, "", "it has "+strings.Join(names, ", ")))
+}
+
+func (f *pagesFlags) checkPage(r dsm.RegionStatus) error {
+	if last := (int64(r.Size) - 1) / int64(r.PageSize); f.query.Page > last {
+		return fmt.Errorf("region %q has no page %d: give one from 0 to %d", r.Name, f.query.Page, last)
+	}
+	return nil
 }
 
 // notes returns the sentence on a page and the line that waited most often or, if the page was asked for
@@ -128,11 +135,11 @@ func (f *pagesFlags) notes(p dsm.PageStats) []string {
 		sites, writers = sites[:min(1, len(sites))], nil
 	}
 	for _, s := range sites {
-		lines = append(lines, fmt.Sprintf("%v: %s at %s in %s, seen waiting %s times", s.Node, s.Access, s.Line, s.Function, output.Count(s.Samples)))
+		lines = append(lines, fmt.Sprintf("%v: %s at %s in %s, seen waiting %s", s.Node, s.Access, s.Line, s.Function, output.Number(s.Samples, "time")))
 	}
 	for _, wr := range writers {
 		var b strings.Builder
-		fmt.Fprintf(&b, "%v wrote %d words:", wr.Node, wr.Words)
+		fmt.Fprintf(&b, "%v wrote %s:", wr.Node, output.Number(uint64(wr.Words), "word"))
 		for _, sp := range wr.Spans {
 			fmt.Fprintf(&b, " [%d,%d)", sp.Start, sp.End)
 		}

@@ -133,6 +133,7 @@ func TestUnits(t *testing.T) {
 		{Duration(999_500), "1.00 ms"}, {Duration(12_345_678), "12.3 ms"}, {Duration(2 * time.Second), "2.00 s"},
 		{Duration(99 * time.Second), "99.0 s"}, {Duration(100 * time.Second), "1m40s"},
 		{Count(0), "0"}, {Count(999), "999"}, {Count(1000), "1,000"}, {Count(1234567), "1,234,567"},
+		{Number(0, "word"), "0 words"}, {Number(1, "word"), "1 word"}, {Number(1000, "word"), "1,000 words"},
 	} {
 		if tc.got != tc.want {
 			t.Errorf("got %q, want %q", tc.got, tc.want)

@@ -52,3 +52,11 @@ func Count(n uint64) string {
 	}
 	return s
 }
+
+// Number returns n with the noun that it counts: "1 word", "1,234 words".
+func Number(n uint64, noun string) string {
+	if n != 1 {
+		noun += "s"
+	}
+	return Count(n) + " " + noun
+}

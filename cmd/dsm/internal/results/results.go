@@ -33,7 +33,7 @@ func (r Report) Wrong() []string {
 // then the busiest pages.
 func (r Report) WriteTable(w io.Writer, colour bool) error {
 	if len(r) > 0 {
-		fmt.Fprintf(w, "%d nodes, %s access, %s consistency\n\n", r[0].Nodes, r[0].Access, r[0].Consistency)
+		fmt.Fprintf(w, "%s, %s access, %s consistency\n\n", output.Number(uint64(r[0].Nodes), "node"), r[0].Access, r[0].Consistency)
 	}
 	rows := make([]row, 0, len(r)+1)
 	for _, res := range r {
