@@ -147,12 +147,13 @@ func TestFingerprintKnowsEveryField(t *testing.T) {
 		state  any
 		fields []string
 	}{
-		{Page{}, []string{"id", "self", "home", "epoch", "copy", "dir", "departure"}},
+		{Page{}, []string{"id", "self", "home", "epoch", "copy", "dir", "departure", "release"}},
 		{copyState{}, []string{"access", "pending", "want", "zero", "readers", "writers", "deferred", "delayed"}},
 		{directory{}, []string{"state", "owner", "copies", "txn", "queue"}},
 		{transaction{}, []string{"request", "phase", "supplier", "orphaned", "waiting", "number"}},
 		{request{}, []string{"node", "access", "evicts"}},
-		{Message{}, []string{"Kind", "Page", "From", "To", "Epoch", "Access", "Requester", "Txn", "Content"}},
+		{release{}, []string{"version", "needed", "since", "twin", "flights", "lost", "homed", "shared", "noted"}},
+		{Message{}, []string{"Kind", "Page", "From", "To", "Epoch", "Access", "Requester", "Txn", "Content", "Version"}},
 	} {
 		typ := reflect.TypeOf(known.state)
 		var fields []string

@@ -13,9 +13,9 @@
 //
 // The caller performs a Ready, with whatever guards the page still held, in this order:
 //
-//  1. Install the received bytes.
+//  1. Install the received bytes. Keep a twin.
 //  2. Lower or raise the protection of the frame.
-//  3. Read the bytes to send, and send. Revoke before you send: a node must not be able to write a
+//  3. Read the bytes to send, take the diffs, and send. Drop the twin, and tell the node's Intervals. Revoke before you send: a node must not be able to write a
 //     page after its bytes were read for another node.
 //  4. Let the woken faults make their one access each. A page that is taken away as soon as it came
 //     has still served the fault that asked for it, so that every node makes progress.
@@ -52,6 +52,38 @@
 //	evicted, other copies     S ─Evict▶ H ─Invalidate▶ S ─InvalidateAck▶ H   on nobody's behalf
 //	evicted, the only copy    O ─Evict▶ H ─Forward▶ O ─Grant▶ H              the home keeps the page
 //
+// # Release regions
+//
+// A page made by MakeReleasePage follows another protocol: several nodes write it at once, and what they
+// wrote is put together at its home. A program without data races, which synchronizes by locks and barriers
+// between nodes, can't tell the difference: it behaves as if all accesses were made one after the other. A
+// program with a race may see old words; a word is never torn.
+//
+//	read miss        N ─Request▶ H ─Grant▶ N                 one round trip, whoever wrote the page
+//	first write      at N: keep a twin                       no message
+//	release          N ─Flush diff▶ H ─FlushAck▶ N           all pages at once; then let others acquire
+//	acquire          at N: invalidate what the notices name  no message
+//
+// A node's writes between two releases are an interval (Intervals). A release ends it, flushes its pages and
+// waits for the acknowledgements; only then may the message leave that lets another node acquire. So a home
+// has every change that a write notice can name, a Grant answers every Request at once, and nothing is kept of
+// old diffs.
+//
+// The home numbers the changes of a page. A notice is a page and such a number (Notices), and a copy that is new
+// enough stays: in particular one that its own node has changed, if nobody else did (flushAck). A page that is
+// written while it is noticed keeps its twin: what was written goes on top of what is fetched (Merge). The same
+// makes views harmless. They delay nobody, and what they write is flushed at every release.
+//
+// The home writes the page itself, without a twin, and even without being asked as long as nobody has a copy
+// that its next notice would concern (release.shared). So pages that stay at home cost nothing.
+//
+//	home, nobody has a new copy   writes unnoticed ──Request▶ reads
+//	home, somebody may have       reads ──fault▶ writes, in the interval ──release: a change▶ writes unnoticed
+//	elsewhere                     none ──Grant▶ reads ──fault: twin▶ writes ──release: flush▶ reads ──notice▶ none
+//
+// When an epoch begins, notices may have gone down with a member: every copy is taken for old. Diffs that are not
+// acknowledged are sent again to a new home. A page whose home is lost is lost.
+//
 // # Epochs
 //
 // When a node is lost or leaves, every member learns a view of a later epoch, and each of its pages
@@ -79,7 +111,10 @@
 //	testdata/scenarios   each path of the protocol, event by event: a figure with its effects
 //	TestExplore          every order of events of two to four nodes; no run comes back to a state
 //	TestSimulate         seeded runs of up to 11 nodes and 40 pages; TestSimulateWide: of 1,024 nodes
-//	TestMutations        planted faults, each of which the two above must find
+//	TestExploreRelease   every order of events of programs in release regions, against happens-before
+//	TestSimulateRelease  the same for programs that a seed writes, without a race; TestSimulateRaces: with one
+//	TestMutations        planted faults, each of which these must find
+//	FuzzDiff             diffs from outside
 //	FuzzDecode...        every decoder, within bounds of memory
 //	TestViewChanges      views against a naive twin
 //
@@ -93,5 +128,7 @@
 // The protocol follows K. Li and P. Hudak, "Memory Coherence in Shared Virtual Memory Systems", ACM
 // TOCS 7(4), 1989, section 3 (fixed distributed manager), with the copyset and the owner kept at the
 // manager and one transaction a page, which Fisler and Girault (CONCUR 98) found to be what the
-// published protocols silently assume.
+// published protocols silently assume. Release regions follow Y. Zhou, L. Iftode and K. Li, "Performance
+// Evaluation of Two Home-Based Lazy Release Consistency Protocols for Shared Virtual Memory Systems", OSDI 96,
+// section 2.3, with numbered changes in place of vector times.
 package coherence

@@ -10,8 +10,16 @@ import (
 // and reports whether it could: the node must have a right on the page, be another than the home, and
 // have neither pins on the page nor a request for it. The right ends as if another node wanted the
 // page. Until then the node may use it, and ask for more.
+//
+// A page of a release region has nobody to ask: it is gone at once, unless it holds changes that its home
+// doesn't have.
 func (p *Page) Evict(rd *Ready) bool {
 	p.begin(rd)
+	if p.release != nil {
+		ok := p.releaseEvict()
+		p.end(rd)
+		return ok
+	}
 	c := &p.copy
 	ok := c.access != pagetable.NoAccess && p.home != p.self && p.home != 0 && c.pending == pagetable.NoAccess &&
 		c.readers+c.writers == 0 && p.departure == staying

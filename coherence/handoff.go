@@ -24,6 +24,9 @@ func (s departure) String() string { return [...]string{"staying", "departing", 
 // no message from it or to it matters any more. A view without the node may begin once every page
 // it has touched is vacated.
 func (p *Page) Vacated() bool {
+	if p.release != nil {
+		return p.departure == departed
+	}
 	if p.self == p.home && (p.dir == nil || p.dir.state == unowned) {
 		return true
 	}
@@ -36,7 +39,11 @@ func (p *Page) Vacated() bool {
 func (p *Page) Surrender(rd *Ready) {
 	p.begin(rd)
 	p.copy.pending, p.copy.want = pagetable.NoAccess, pagetable.NoAccess
-	p.surrender(rd)
+	if p.release != nil {
+		p.releaseSurrender()
+	} else {
+		p.surrender(rd)
+	}
 	p.end(rd)
 }
 
@@ -63,6 +70,9 @@ func (p *Page) HandOff(to pagetable.NodeID, rd *Ready) bool {
 }
 
 func (p *Page) handOff(to pagetable.NodeID, rd *Ready) bool {
+	if p.release != nil {
+		return p.releaseHandOff(to, rd)
+	}
 	d := p.dir
 	switch {
 	case d == nil || d.state == unowned || d.state == handedOff:

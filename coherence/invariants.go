@@ -10,6 +10,9 @@ import (
 // node's state alone, so it costs little enough to run after each step; the build tag invariants does
 // that outside of tests.
 func (p *Page) check() error {
+	if p.release != nil {
+		return p.checkRelease()
+	}
 	if err := p.copy.check(); err != nil {
 		return err
 	}
@@ -35,6 +38,25 @@ func (c *copyState) check() error {
 		return errors.New("a message is kept that is not deferred")
 	case c.zero && c.access == pagetable.WriteAccess:
 		return errors.New("a page that may be written is taken for zeros")
+	}
+	return nil
+}
+
+func (p *Page) checkRelease() error {
+	c, r := &p.copy, p.release
+	switch {
+	case c.readers < 0 || c.writers < 0:
+		return errors.New("more pins ended than began")
+	case c.delayed:
+		return errors.New("a message waits for a pin")
+	case r.homed && (r.twin || len(r.flights) > 0 || c.pending != pagetable.NoAccess):
+		return errors.New("a home has a twin, or asks for the page, or flushes it")
+	case !r.homed && (c.access == pagetable.WriteAccess) != (r.twin && c.access != pagetable.NoAccess):
+		return errors.New("a copy that may be written has no twin, or the other way round")
+	case c.access != pagetable.NoAccess && (c.pending != pagetable.NoAccess || r.version < r.needed):
+		return errors.New("a copy that may be read is too old, or asked for")
+	case r.noted && c.access != pagetable.WriteAccess:
+		return errors.New("a home that may not write is to end an interval")
 	}
 	return nil
 }

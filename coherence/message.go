@@ -9,8 +9,8 @@ import (
 // Kind says what a message asks or tells.
 type Kind uint8
 
-// The messages of the sequential protocol. R is the requester, H the page's home, O the node that
-// supplies the bytes, S a node that holds a readable copy.
+// The messages. R is the requester, H the page's home, O the node that supplies the bytes, S a node that
+// holds a readable copy, N any node. Release regions use Request, Grant, Handoff, Taken, Flush and FlushAck.
 const (
 	// Request R→H: R wants Access.
 	Request Kind = iota + 1
@@ -42,6 +42,10 @@ const (
 	Handoff
 	// Taken answers Surrender and Handoff: the page has arrived, and its sender may go.
 	Taken
+	// Flush N→H: the diff of an interval of N, whose number is in Txn. Release regions only.
+	Flush
+	// FlushAck H→N: the diff of the interval Txn is in the page, which has Version now.
+	FlushAck
 	kindEnd
 )
 
@@ -49,6 +53,7 @@ var kindNames = [...]string{
 	Request: "request", Grant: "grant", Forward: "forward", Invalidate: "invalidate",
 	InvalidateAck: "invalidate-ack", Done: "done", Refuse: "refuse", Cancel: "cancel",
 	Cancelled: "cancelled", Surrender: "surrender", Evict: "evict", Handoff: "handoff", Taken: "taken",
+	Flush: "flush", FlushAck: "flush-ack",
 }
 
 // Opens reports whether a message of that kind opens a transaction. A home that leaves drops these.
@@ -72,6 +77,8 @@ const (
 	Zeros
 	// Bytes: the page's bytes follow the message.
 	Bytes
+	// Diff: what differs from the twin follows the message; it comes with a Flush.
+	Diff
 	contentEnd
 )
 
@@ -84,6 +91,8 @@ func (c Content) String() string {
 		return "zeros"
 	case Bytes:
 		return "bytes"
+	case Diff:
+		return "diff"
 	}
 	return fmt.Sprintf("content(%d)", uint8(c))
 }
@@ -105,8 +114,11 @@ type Message struct {
 	Requester pagetable.NodeID
 	// Txn numbers the transactions of a page at its home, from 1. It pairs answers with questions.
 	Txn uint32
-	// Content goes with Grant and Handoff.
+	// Content goes with Grant, Handoff and Flush.
 	Content Content
+	// Version is how many changes the home of a page of a release region has taken up: those that the bytes
+	// contain (Grant, Handoff), or up to those of the Flush that is acknowledged.
+	Version uint64
 }
 
 // String returns the message as one line of a trace.
@@ -123,6 +135,9 @@ func (m Message) String() string {
 	}
 	if m.Content != NoContent {
 		s += " " + m.Content.String()
+	}
+	if m.Version != 0 {
+		s += fmt.Sprintf(" v%d", m.Version)
 	}
 	return s
 }

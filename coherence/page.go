@@ -20,6 +20,8 @@ type Page struct {
 	dir *directory
 	// departure is how far this node has come with giving up the page because it leaves.
 	departure departure
+	// release exists for a page of a release region only, which has no dir.
+	release *release
 }
 
 // MakePage returns the state of a page that this node has never touched.
@@ -43,7 +45,11 @@ func (p *Page) Access() pagetable.Access { return p.copy.access }
 // some later step, or that step's rd.Lost does.
 func (p *Page) Fault(want pagetable.Access, rd *Ready) {
 	p.begin(rd)
-	p.fault(want, rd)
+	if p.release != nil {
+		p.releaseFault(want, rd)
+	} else {
+		p.fault(want, rd)
+	}
 	p.end(rd)
 }
 
@@ -73,7 +79,11 @@ func (p *Page) Delayed() bool { return p.copy.delayed }
 // than the page's.
 func (p *Page) Step(m Message, rd *Ready) {
 	p.begin(rd)
-	p.dispatch(m, rd)
+	if p.release != nil {
+		p.releaseDispatch(m, rd)
+	} else {
+		p.dispatch(m, rd)
+	}
 	p.end(rd)
 }
 
@@ -83,7 +93,13 @@ func (p *Page) Step(m Message, rd *Ready) {
 // now, since a node may have joined, asked for the page and been lost meanwhile.
 func (p *Page) NewEpoch(v View, home pagetable.NodeID, rd *Ready) {
 	p.begin(rd)
+	before := p.home
 	p.epoch, p.home = v.Epoch, home
+	if p.release != nil {
+		p.releaseNewEpoch(before, rd)
+		p.end(rd)
+		return
+	}
 	if p.dir != nil {
 		p.dirNewEpoch(v, rd)
 	}
@@ -156,6 +172,9 @@ func (p *Page) String() string {
 	}
 	if p.dir != nil {
 		s += " | " + p.dir.String()
+	}
+	if p.release != nil {
+		s += " | " + p.release.String()
 	}
 	return s
 }

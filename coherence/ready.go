@@ -5,14 +5,27 @@ import "pagemesh/pagetable"
 // Ready is the work that one step of a Page asks its caller to do. The caller does it in the order
 // of the fields, as doc.go numbers it, before the next step of the same page.
 type Ready struct {
-	// Install: put the received bytes (or zeros) into the page's frame.
+	// Install: put the received bytes (or zeros, or a diff) into the page's frame. Bytes and zeros go under
+	// what this node has changed and the home may not have: the diffs that wait for their FlushAck, in their
+	// order, and what differs from the twin, see Merge.
 	Install Content
+	// KeepTwin: copy the frame to a twin now, before the node may write.
+	KeepTwin bool
 	// Before and After are the node's right on the page before and after the step. If they differ, the
 	// caller changes the protection of the frame now.
 	Before, After pagetable.Access
 	// Send lists the messages to send. If one carries Bytes they are read from the frame now. Those
-	// addressed to the node itself are stepped, in order, after everything else here is done.
+	// addressed to the node itself are stepped, in order, after everything else here is done. A Diff is taken
+	// now, see TakeDiff, and kept until Flushed names its interval; with RepeatDiff it is the one that was kept.
 	Send []Message
+	// RepeatDiff: the Flushes here were sent before, to a home that is gone.
+	RepeatDiff bool
+	// DropTwin: the twin is of no use any more.
+	DropTwin bool
+	// Wrote: the page is written in this node's open interval, see Intervals.
+	Wrote bool
+	// Flushed are the intervals whose changes the home has.
+	Flushed []Flushed
 	// Woken is the right up to which waiting faults may go on; NoAccess wakes none. Each of them gets
 	// its one access before the next step, however soon the page is taken away again.
 	Woken pagetable.Access
@@ -21,4 +34,12 @@ type Ready struct {
 }
 
 // Reset empties rd for the next step and keeps its memory.
-func (rd *Ready) Reset() { *rd = Ready{Send: rd.Send[:0]} }
+func (rd *Ready) Reset() { *rd = Ready{Send: rd.Send[:0], Flushed: rd.Flushed[:0]} }
+
+// Flushed says that what this node wrote to the page in an interval is at the page's home, which made it the
+// change numbered Version: whoever hears of it needs a copy at least that new. Version 0: it went down with the
+// home.
+type Flushed struct {
+	Interval uint32
+	Version  uint64
+}

@@ -10,8 +10,8 @@ import (
 )
 
 // messageFields is the length of the msgpack array that a message is on the wire: kind, page, epoch,
-// access, requester, txn, content.
-const messageFields = 7
+// access, requester, txn, content, version.
+const messageFields = 8
 
 // Codec writes and reads messages in their wire form. It reuses its memory, so it is for one
 // goroutine. Use NewCodec.
@@ -38,7 +38,7 @@ func (c *Codec) Encode(prefix byte, m Message) []byte {
 	_ = c.enc.EncodeArrayLen(messageFields)
 	for _, v := range [messageFields]uint64{
 		uint64(m.Kind), uint64(m.Page), m.Epoch, uint64(m.Access), uint64(m.Requester), uint64(m.Txn),
-		uint64(m.Content),
+		uint64(m.Content), m.Version,
 	} {
 		_ = c.enc.EncodeUint(v)
 	}
@@ -79,5 +79,6 @@ func fromFields(f [messageFields]uint64) (Message, error) {
 	return Message{
 		Kind: Kind(f[0]), Page: pagetable.PageID(f[1]), Epoch: f[2], Access: pagetable.Access(f[3]),
 		Requester: pagetable.NodeID(f[4]), Txn: uint32(f[5]), Content: Content(f[6]),
+		Version: f[7],
 	}, nil
 }

@@ -24,6 +24,7 @@ func messages() *rapid.Generator[Message] {
 			Requester: pagetable.NodeID(rapid.Uint32().Draw(t, "requester")),
 			Txn:       rapid.Uint32().Draw(t, "txn"),
 			Content:   Content(rapid.Uint8Range(0, uint8(contentEnd)-1).Draw(t, "content")),
+			Version:   rapid.Uint64().Draw(t, "version"),
 		}
 	})
 }
@@ -45,19 +46,19 @@ func TestMessageRoundTrip(t *testing.T) {
 
 // TestMessageFieldsAreChecked changes one field of a message to something that no node sends.
 func TestMessageFieldsAreChecked(t *testing.T) {
-	good := [messageFields]uint64{uint64(Grant), 7, 1, uint64(pagetable.ReadAccess), 0, 1, uint64(Bytes)}
+	good := [messageFields]uint64{uint64(Grant), 7, 1, uint64(pagetable.ReadAccess), 0, 1, uint64(Bytes), 0}
 	for _, bad := range []struct {
 		field int
 		value uint64
 		want  string
 	}{
 		{0, 0, "kind 0"},
-		{0, uint64(kindEnd), "kind 14"},
+		{0, uint64(kindEnd), "kind 16"},
 		{0, math.MaxUint64, "kind 18446744073709551615"},
 		{3, uint64(pagetable.WriteAccess) + 1, "access 3"},
 		{4, 1 << 32, "more than 32 bits"},
 		{5, 1 << 32, "more than 32 bits"},
-		{6, uint64(contentEnd), "content 3"},
+		{6, uint64(contentEnd), "content 4"},
 	} {
 		f := good
 		f[bad.field] = bad.value

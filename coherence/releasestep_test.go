@@ -1,0 +1,396 @@
+package coherence
+
+import (
+	"fmt"
+	"slices"
+
+	"pagemesh/pagetable"
+)
+
+// revent is one thing that can happen: a thread takes its next step, or the first packet of a link arrives.
+type revent struct {
+	thread   int // -1: none
+	from, to pagetable.NodeID
+}
+
+func (e revent) String() string {
+	if e.thread < 0 {
+		return fmt.Sprintf("%v→%v", e.from, e.to)
+	}
+	return fmt.Sprintf("thread %d", e.thread)
+}
+
+// enabled implements model.
+func (c *rcluster) enabled(es []revent) []revent {
+	for i, t := range c.threads {
+		if t.state == ready && t.next < len(t.program) {
+			es = append(es, revent{thread: i})
+		}
+	}
+	for _, l := range c.links {
+		es = append(es, revent{-1, l.from, l.to})
+	}
+	return es
+}
+
+// do implements model.
+func (c *rcluster) do(e revent) (err error) {
+	defer func() {
+		if r := recover(); r != nil {
+			err = fmt.Errorf("panic: %v", r)
+		}
+	}()
+	if e.thread >= 0 {
+		t := &c.threads[e.thread]
+		c.note("thread %d at %v: %v", e.thread, t.node, t.program[t.next])
+		err = c.step(e.thread)
+	} else {
+		err = c.deliver(c.take(e.from, e.to))
+	}
+	if err != nil {
+		return err
+	}
+	return c.check()
+}
+
+// check runs the invariants after each event.
+func (c *rcluster) check() error {
+	for i := range c.places {
+		if err := c.places[i].page.check(); err != nil {
+			return fmt.Errorf("%w: %v", err, &c.places[i].page)
+		}
+	}
+	for i := range c.threads {
+		t := &c.threads[i]
+		if t.state != releasing || !c.node(t.node).intervals.Settled(t.interval) {
+			continue
+		}
+		if err := c.released(i); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// step takes a thread's next step.
+func (c *rcluster) step(i int) error {
+	t := &c.threads[i]
+	op := t.program[t.next]
+	pl := c.place(t.node, op.page)
+	switch op.kind {
+	case rread, rwrite, rpin:
+		t.state = faulting
+		pl.page.Fault(op.access(), &c.rd)
+		return c.effects(pl, nil)
+	case rpoke:
+		pl.frame[op.word] = c.history.write(i, op.page*pageWords+op.word)
+	case runpin:
+		pl.page.Unpin(pagetable.WriteAccess, &c.rd)
+		t.next++
+		return c.effects(pl, nil)
+	case revict:
+		pl.page.Evict(&c.rd)
+		t.next++
+		return c.effects(pl, nil)
+	case rlockOp:
+		return c.lock(i, op.word)
+	case runlock:
+		if op.word == ownLock {
+			return c.released(i)
+		}
+		return c.release(i)
+	case rbarrier:
+		return c.release(i)
+	}
+	t.next++
+	return nil
+}
+
+func (o rop) access() pagetable.Access {
+	if o.kind == rread {
+		return pagetable.ReadAccess
+	}
+	return pagetable.WriteAccess
+}
+
+// serve makes the one access of a thread that has faulted.
+func (c *rcluster) serve(i int, pl *rplace) error {
+	t := &c.threads[i]
+	op := t.program[t.next]
+	word := op.page*pageWords + op.word
+	t.state = ready
+	t.next++
+	switch op.kind {
+	case rpin:
+		if !pl.page.Pin(pagetable.WriteAccess) {
+			return fmt.Errorf("%v was woken and can't pin", &pl.page)
+		}
+	case rwrite:
+		pl.frame[op.word] = c.history.write(i, word)
+	case rread:
+		want := c.history.read(i, word)
+		if got := pl.frame[op.word]; got != want && c.history.racy == "" {
+			return fmt.Errorf("thread %d at %v reads word %d of page %d: write %d, want %d", i, t.node, op.word, op.page, got, want)
+		}
+	}
+	return nil
+}
+
+func (c *rcluster) lock(i, lock int) error {
+	t, l := &c.threads[i], &c.locks[lock]
+	t.state = blocked
+	if l.held {
+		l.queue = append(l.queue, i)
+		return nil
+	}
+	return c.grant(i, lock)
+}
+
+// grant gives a free lock to a thread, with the notices of the node where it was held last.
+func (c *rcluster) grant(i, lock int) error {
+	t, l := &c.threads[i], &c.locks[lock]
+	from := l.last
+	l.held, l.last = true, t.node
+	if from == 0 || from == t.node {
+		return c.acquired(i)
+	}
+	c.post(rpacket{
+		Message: Message{From: from, To: t.node}, sync: grantLock, thread: i,
+		notices: c.node(from).notices.Tell(t.node, nil),
+	})
+	return nil
+}
+
+// acquired goes on with a thread that has its lock, or leaves the barrier.
+func (c *rcluster) acquired(i int) error {
+	t := &c.threads[i]
+	op := t.program[t.next]
+	if op.kind == rlockOp {
+		c.history.acquire(i, c.history.locks[op.word])
+	} else {
+		c.history.acquire(i, c.history.opened)
+	}
+	t.state = ready
+	t.next++
+	for _, n := range c.node(t.node).notices.Acquire(nil) {
+		pl := c.place(t.node, int(n.Page.Index()))
+		pl.page.Invalidate(n.Version, &c.rd)
+		if err := c.effects(pl, nil); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// release ends the interval of a thread's node. released goes on once the homes have it.
+func (c *rcluster) release(i int) error {
+	t := &c.threads[i]
+	t.state = releasing
+	number, pages := c.node(t.node).intervals.Close()
+	t.interval = number
+	for _, id := range pages {
+		pl := c.place(t.node, int(id.Index()))
+		pl.page.Flush(number, &c.rd)
+		if err := c.effects(pl, nil); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (c *rcluster) released(i int) error {
+	t := &c.threads[i]
+	op := t.program[t.next]
+	if op.kind == rbarrier {
+		t.state = blocked
+		if t.node == barrierHome {
+			return c.arrive(i)
+		}
+		c.post(rpacket{
+			Message: Message{From: t.node, To: barrierHome}, sync: arriveBarrier, thread: i,
+			notices: c.node(t.node).notices.Tell(barrierHome, nil),
+		})
+		return nil
+	}
+	l := &c.locks[op.word]
+	c.history.release(i, c.history.locks[op.word])
+	l.held = false
+	t.state = ready
+	t.next++
+	if len(l.queue) == 0 {
+		return nil
+	}
+	next := l.queue[0]
+	l.queue = l.queue[1:]
+	return c.grant(next, op.word)
+}
+
+const barrierHome pagetable.NodeID = 1
+
+// arrive counts a thread at the barrier, and lets all go when the last one has come.
+func (c *rcluster) arrive(i int) error {
+	c.history.release(i, c.history.arrived)
+	if c.arrived = append(c.arrived, i); len(c.arrived) < len(c.threads) {
+		return nil
+	}
+	copy(c.history.opened, c.history.arrived)
+	all := c.arrived
+	c.arrived = nil
+	for _, i := range all {
+		to := c.threads[i].node
+		if to == barrierHome {
+			if err := c.acquired(i); err != nil {
+				return err
+			}
+			continue
+		}
+		c.post(rpacket{
+			Message: Message{From: barrierHome, To: to}, sync: openBarrier, thread: i,
+			notices: c.node(barrierHome).notices.Tell(to, nil),
+		})
+	}
+	return nil
+}
+
+func (c *rcluster) deliver(p rpacket) error {
+	c.note("%v", p)
+	if p.sync == noSync {
+		c.census.kinds[p.Kind]++
+		pl := c.place(p.To, int(p.Page.Index()))
+		return c.message(pl, p)
+	}
+	c.node(p.To).notices.Learn(p.From, p.notices)
+	if p.sync == arriveBarrier {
+		return c.arrive(p.thread)
+	}
+	return c.acquired(p.thread)
+}
+
+func (c *rcluster) message(pl *rplace, p rpacket) error {
+	pending, version := pl.page.copy.pending, pl.page.release.version
+	pl.page.Step(p.Message, &c.rd)
+	switch {
+	case p.Kind == Grant && pending != pagetable.NoAccess && c.rd.Install == NoContent:
+		c.census.refetched++
+	case p.Kind == Grant && pl.page.release.twin && !c.rd.KeepTwin:
+		c.census.merged++
+	case p.Kind == FlushAck && pl.page.release.version > version:
+		c.census.kept++
+	}
+	return c.effects(pl, &p)
+}
+
+// effects performs a Ready in the order that doc.go numbers.
+func (c *rcluster) effects(pl *rplace, cause *rpacket) error {
+	rd := &c.rd
+	if err := c.install(pl, cause); err != nil {
+		return err
+	}
+	if rd.KeepTwin {
+		pl.twin = pl.frame
+	}
+	for _, m := range rd.Send {
+		c.send(pl, m)
+	}
+	if rd.Wrote && len(rd.Send) > 0 && rd.Send[0].Kind == Flush {
+		c.census.repinned++
+	}
+	if rd.DropTwin {
+		pl.twin = words{}
+	}
+	c.node(pl.page.self).ended(pl, rd)
+	for i := range c.threads {
+		t := &c.threads[i]
+		if t.state != faulting || t.node != pl.page.self {
+			continue
+		}
+		if op := t.program[t.next]; c.place(t.node, op.page) == pl && rd.Woken.Allows(op.access()) {
+			if err := c.serve(i, pl); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// ended tells a node what a Ready says about its intervals.
+func (n *rnode) ended(pl *rplace, rd *Ready) {
+	id := pl.page.id
+	if rd.Wrote {
+		n.intervals.Wrote(id)
+	}
+	for _, f := range rd.Flushed {
+		pl.kept = slices.DeleteFunc(pl.kept, func(k keptDiff) bool { return k.interval == f.Interval })
+		if f.Version > 0 {
+			n.notices.Wrote(id, f.Version)
+		}
+		n.intervals.Flushed(f.Interval)
+	}
+}
+
+func (c *rcluster) install(pl *rplace, cause *rpacket) error {
+	var fresh words
+	switch c.rd.Install {
+	case NoContent:
+		return nil
+	case Diff:
+		cause.diff.apply(&pl.frame)
+		return nil
+	case Bytes:
+		if cause == nil || cause.Content != Bytes {
+			return fmt.Errorf("%v installs bytes that did not come", &pl.page)
+		}
+		fresh = cause.words
+	}
+	for _, k := range pl.kept {
+		k.diff.apply(&fresh)
+	}
+	if !pl.page.release.twin || c.rd.KeepTwin {
+		pl.frame = fresh
+		return nil
+	}
+	for i := range pl.frame { // see Merge
+		if pl.frame[i] == pl.twin[i] {
+			pl.frame[i] = fresh[i]
+		}
+		pl.twin[i] = fresh[i]
+	}
+	return nil
+}
+
+func (c *rcluster) send(pl *rplace, m Message) {
+	p := rpacket{Message: m}
+	switch m.Content {
+	case Bytes:
+		p.words = pl.frame
+	case Diff:
+		for i := range pl.frame { // see TakeDiff
+			p.diff.differs[i] = pl.frame[i] != pl.twin[i]
+			if p.diff.differs[i] {
+				p.diff.words[i] = pl.frame[i]
+			}
+		}
+		pl.twin = pl.frame
+		pl.kept = append(pl.kept, keptDiff{m.Txn, p.diff})
+	}
+	c.post(p)
+}
+
+// atRest implements model.
+func (c *rcluster) atRest() error {
+	for i, t := range c.threads {
+		if t.next < len(t.program) {
+			return fmt.Errorf("thread %d at %v waits for ever, in %v", i, t.node, t.program[t.next])
+		}
+	}
+	for i := range c.places {
+		pl := &c.places[i]
+		if r := pl.page.release; len(r.flights) > 0 || len(pl.kept) > 0 {
+			return fmt.Errorf("%v is at rest with %d diffs", &pl.page, len(pl.kept))
+		}
+	}
+	if c.history.racy != "" {
+		c.census.races++
+	}
+	return nil
+}
