@@ -57,7 +57,7 @@ func (p *program) trapped(w *work, f vm.Fault) {
 // leaseTime is how long a page that was trapped stays at least, once it is here: time for the thread that
 // waits for it to wake up and use it. Without it, nodes that want one page at once could take it from
 // each other before any thread has run (the window of Mirage: Fleisch and Popek, SOSP 89, section 3).
-const leaseTime = 100 * time.Microsecond
+const leaseTime = 50 * time.Microsecond
 
 // lease pins a page for programs, until somebody wants it and the time is up.
 type lease struct {
