@@ -14,7 +14,7 @@ import (
 
 var update = flag.Bool("update", false, "write what happens into testdata instead of comparing")
 
-// TestScenarios runs the files in testdata. A file first says what there is:
+// TestScenarios runs the files in testdata/scenarios. A file first says what there is:
 //
 //	nodes 3
 //	mutex m at n1
@@ -32,7 +32,7 @@ var update = flag.Bool("update", false, "write what happens into testdata instea
 //	n2 crashes, n2 surrenders, n2 departs, n4 joins, n3 becomes home
 //	locks                what the homes know
 func TestScenarios(t *testing.T) {
-	files, err := filepath.Glob("testdata/*.txt")
+	files, err := filepath.Glob("testdata/scenarios/*.txt")
 	if err != nil || len(files) == 0 {
 		t.Fatal("no scenarios", err)
 	}
