@@ -36,6 +36,7 @@ type latency struct {
 	// missed without having it, and writes upgraded after reading it.
 	clean, dirty, missed, upgraded *pages
 	local                          *pages      // homed at rank 0, which alone uses it
+	turn                           int         // which kind is first
 	wrong                          *dsm.Region // one word: how many values were not the expected ones
 
 	echo, hit  samples
@@ -145,21 +146,29 @@ func (l *latency) prepare(round uint64) {
 	check(l.Barrier(l.ctx))
 }
 
+// measure takes a batch of each kind at a time. Each kind is first in turn: what came before has its effect,
+// as the monitor of Go's runtime looks around more often for a millisecond after system calls.
 func (l *latency) measure(round uint64, f *fetches) {
 	for first := 0; first < latencyPages; first += latencyBatch {
-		if f == &l.idle {
-			l.measureRest(round)
-		}
-		each := func(s *samples, op func(*pages, int, uint64), p *pages, value uint64) {
-			for i := first; i < first+latencyBatch; i++ {
-				page := i * latencyStride % latencyPages
-				s.time(func() { op(p, page, value) })
+		each := func(s *samples, op func(*pages, int, uint64), p *pages, value uint64) func() {
+			return func() {
+				for i := first; i < first+latencyBatch; i++ {
+					page := i * latencyStride % latencyPages
+					s.time(func() { op(p, page, value) })
+				}
 			}
 		}
-		each(&f.cleanRead, l.read, l.clean, round)
-		each(&f.dirtyRead, l.read, l.dirty, round)
-		each(&f.writeMiss, l.write, l.missed, round+1)
-		each(&f.upgrade, l.write, l.upgraded, round+1)
+		kinds := []func(){
+			each(&f.cleanRead, l.read, l.clean, round), each(&f.dirtyRead, l.read, l.dirty, round),
+			each(&f.writeMiss, l.write, l.missed, round+1), each(&f.upgrade, l.write, l.upgraded, round+1),
+		}
+		if f == &l.idle {
+			kinds = append(kinds, func() { l.measureRest(round) })
+		}
+		for i := range kinds {
+			kinds[(i+l.turn)%len(kinds)]()
+		}
+		l.turn++
 	}
 }
 
