@@ -20,9 +20,10 @@ func TestCloneKnowsAllFields(t *testing.T) {
 		v      any
 		fields int
 	}{
-		{Machine{}, 5}, {node{}, 3}, {home{}, 3}, {rebuild{}, 6}, {mutexNode{}, 12}, {tenure{}, 2},
+		{Machine{}, 5}, {node{}, 4}, {home{}, 4}, {rebuild{}, 6}, {mutexNode{}, 12}, {tenure{}, 2},
 		{mutexHome{}, 6}, {mutexFound{}, 3}, {barrierNode{}, 6}, {arrival{}, 2}, {barrierHome{}, 7},
-		{participant{}, 3}, {Message{}, 12}, {cluster{}, 12}, {host{}, 6}, {wait{}, 5}, {use{}, 5}, {record{}, 9},
+		{participant{}, 3}, {Message{}, 14}, {cluster{}, 12}, {host{}, 6}, {wait{}, 6}, {use{}, 5}, {record{}, 11},
+		{poolNode{}, 8}, {taker{}, 2}, {poolHome{}, 9}, {given{}, 3}, {request{}, 3},
 	} {
 		if n := reflect.TypeOf(s.v).NumField(); n != s.fields {
 			t.Errorf("%T has %d fields, not %d: tell clone and fingerprint", s.v, n, s.fields)
@@ -50,7 +51,8 @@ func (c *cluster) clone() *cluster {
 
 func (m *Machine) clone() *Machine {
 	k := &Machine{self: m.self, view: m.view, refused: m.refused}
-	k.node = node{make(map[ID]*mutexNode, len(m.node.mutexes)), make(map[barrierKey]*barrierNode, len(m.node.barriers)), m.node.leaving}
+	k.node = newNode()
+	k.node.leaving = m.node.leaving
 	for id, e := range m.node.mutexes {
 		k.node.mutexes[id] = e.clone()
 	}
@@ -59,7 +61,13 @@ func (m *Machine) clone() *Machine {
 		e.waiters = slices.Clone(b.waiters)
 		k.node.barriers[key] = &e
 	}
-	k.home = home{make(map[ID]*mutexHome, len(m.home.mutexes)), make(map[ID]*barrierHome, len(m.home.barriers)), m.home.rebuild}
+	for key, p := range m.node.pools {
+		e := *p
+		e.waiters = slices.Clone(p.waiters)
+		k.node.pools[key] = &e
+	}
+	k.home = newHome(&m.view)
+	k.home.rebuild = m.home.rebuild
 	for id, e := range m.home.mutexes {
 		h := *e
 		h.queue, h.found.waiting = slices.Clone(e.queue), slices.Clone(e.found.waiting)
@@ -69,6 +77,11 @@ func (m *Machine) clone() *Machine {
 		e := *b
 		e.participants = slices.Clone(b.participants)
 		k.home.barriers[id] = &e
+	}
+	for id, p := range m.home.pools {
+		e := *p
+		e.given, e.queue, e.found = slices.Clone(p.given), slices.Clone(p.queue), slices.Clone(p.found)
+		k.home.pools[id] = &e
 	}
 	rb := &k.home.rebuild
 	rb.due, rb.reports, rb.deferred = slices.Clone(rb.due), slices.Clone(rb.reports), slices.Clone(rb.deferred)
@@ -113,7 +126,7 @@ func printList[T ~uint32 | ~uint64](p *print, list []T) {
 // message appends a message. Its name is known by its id.
 func (p *print) message(m Message) {
 	p.uint(uint64(m.Kind), m.Epoch, uint64(m.ID), uint64(m.Node), uint64(m.Token), uint64(m.Parties),
-		m.Phase, m.Count, m.Released, uint64(m.Status), uint64(m.Reason))
+		m.Size, uint64(m.Waiter), m.Phase, m.Count, m.Released, uint64(m.Status), uint64(m.Reason))
 }
 
 func (p *print) received(list []received) {
@@ -147,8 +160,13 @@ func (c *cluster) appendPrint(p print) print {
 
 func (p *print) record(r *record) {
 	p.uint(uint64(r.holder), uint64(r.token), uint64(r.begun), uint64(r.canceled), uint64(r.passed), r.returned)
+	p.uint(r.taken)
 	p.bools(r.mayBreak)
 	printList(p, r.asked)
+	p.uint(uint64(len(r.queue)))
+	for _, q := range r.queue {
+		p.uint(uint64(q.node), uint64(q.waiter))
+	}
 	for _, phase := range slices.Sorted(maps.Keys(r.left)) {
 		p.uint(phase, uint64(r.left[phase]))
 	}
@@ -162,7 +180,7 @@ func (p *print) host(h *host) {
 	for _, w := range h.waits {
 		p.uint(uint64(w.state), uint64(w.lock))
 		if w.state != over {
-			p.uint(uint64(w.tenure), w.seen)
+			p.uint(uint64(w.tenure), w.seen, w.count)
 			p.bools(w.told)
 		}
 	}
@@ -180,6 +198,9 @@ func (p *print) machine(m *Machine) {
 	for _, k := range keys {
 		p.barrierNode(m.node.barriers[k])
 	}
+	for _, k := range sortedKeys(m.node.pools, comparePools) {
+		p.poolNode(m.node.pools[k])
+	}
 	for _, id := range sortedKeys(m.home.mutexes, cmp.Compare) {
 		e := m.home.mutexes[id]
 		p.uint(uint64(id), uint64(e.token), uint64(e.found.owner), uint64(e.found.token))
@@ -189,6 +210,9 @@ func (p *print) machine(m *Machine) {
 	}
 	for _, id := range sortedKeys(m.home.barriers, cmp.Compare) {
 		p.barrierHome(m.home.barriers[id])
+	}
+	for _, id := range sortedKeys(m.home.pools, cmp.Compare) {
+		p.poolHome(m.home.pools[id])
 	}
 	rb := &m.home.rebuild
 	printList(p, rb.due)
@@ -220,6 +244,24 @@ func (p *print) barrierHome(b *barrierHome) {
 	p.bools(b.broken)
 	for _, x := range b.participants {
 		p.uint(uint64(x.node), uint64(x.arrived), x.released)
+	}
+}
+
+func (p *print) poolNode(n *poolNode) {
+	p.uint(uint64(n.key.id), n.key.size, uint64(n.home), n.here, n.used, n.owed, uint64(n.token), uint64(len(n.waiters)))
+	for _, t := range n.waiters {
+		p.uint(uint64(t.w), t.count)
+	}
+}
+
+func (p *print) poolHome(h *poolHome) {
+	p.uint(uint64(h.id), h.size, h.free, uint64(h.token), uint64(len(h.given)), uint64(len(h.queue)), uint64(len(h.found)))
+	p.bools(h.ownerDied)
+	for _, g := range slices.Concat(h.given, h.found) {
+		p.uint(uint64(g.node), g.count, g.recalled)
+	}
+	for _, q := range h.queue {
+		p.uint(uint64(q.node), uint64(q.waiter), q.count)
 	}
 }
 

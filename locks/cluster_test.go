@@ -29,10 +29,12 @@ type cluster struct {
 	broken string
 }
 
-// lockSpec is a lock that the hosts use. One without parties is a mutex.
+// lockSpec is a lock that the hosts use. One without parties and permits is a mutex.
 type lockSpec struct {
 	name    string
 	parties int
+	permits uint64   // of a pool
+	counts  []uint64 // how many of them one takes
 	id      ID
 	// lockstep are nodes with one user of the barrier each, as many as there are parties, who wait again
 	// and again and never cancel: nobody may end a round that another has not begun. nil: others do.
@@ -43,6 +45,14 @@ func mutexSpec(name string) lockSpec { return lockSpec{name: name, id: MutexID(n
 
 func barrierSpec(name string, parties int) lockSpec {
 	return lockSpec{name: name, parties: parties, id: BarrierID(name)}
+}
+
+func rwSpec(name string) lockSpec {
+	return lockSpec{name: name, permits: Everything, counts: []uint64{1, Everything}, id: poolID(name, Everything)}
+}
+
+func semaphoreSpec(name string, permits uint64, counts ...uint64) lockSpec {
+	return lockSpec{name: name, permits: permits, counts: counts, id: poolID(name, permits)}
 }
 
 func lockstepSpec(name string, users ...pagetable.NodeID) lockSpec {
@@ -77,6 +87,7 @@ func (f fate) alive() bool { return f < gone }
 type wait struct {
 	lock  int
 	state waitState
+	count uint64 // permits
 	// tenure is the one in which a mutex must serve it, counted as in use.
 	tenure int
 	// seen is the last phase of which somebody had returned when this wait began at a barrier.
@@ -96,11 +107,12 @@ const (
 
 // event is one step of a cluster. What a field means depends on the kind.
 type event struct {
-	kind eventKind
-	node pagetable.NodeID // where it happens
-	from pagetable.NodeID // deliver, lose: the sender
-	lock int              // begin
-	w    Waiter           // end, cancel
+	kind  eventKind
+	node  pagetable.NodeID // where it happens
+	from  pagetable.NodeID // deliver, lose: the sender
+	lock  int              // begin
+	count uint64           // begin: permits
+	w     Waiter           // end, cancel
 }
 
 type eventKind uint8
@@ -211,7 +223,7 @@ func (c *cluster) step(e event) {
 	h := c.host(e.node)
 	switch e.kind {
 	case begin:
-		c.begin(h, e.lock)
+		c.begin(h, e.lock, e.count)
 	case end:
 		c.end(h, e.w)
 	case cancel:
@@ -235,17 +247,20 @@ func (c *cluster) step(e event) {
 	}
 }
 
-func (c *cluster) begin(h *host, lock int) {
+func (c *cluster) begin(h *host, lock int, count uint64) {
 	spec := c.locks[lock]
-	w := wait{lock: lock, tenure: h.uses[lock].forwards + 1, seen: c.past[lock].returned}
+	w := wait{lock: lock, count: count, tenure: h.uses[lock].forwards + 1, seen: c.past[lock].returned}
 	h.waits = append(h.waits, w)
 	c.past[lock].begun++
 	h.uses[lock].begun++
 	id := Waiter(len(h.waits))
 	c.run(h, func(r *Ready) {
-		if spec.parties > 0 {
+		switch {
+		case spec.parties > 0:
 			h.m.Wait(spec.name, spec.parties, id, r)
-		} else {
+		case spec.permits > 0:
+			h.m.Take(spec.name, spec.permits, count, id, r)
+		default:
 			h.m.Lock(spec.name, id, r)
 		}
 	})
@@ -255,6 +270,10 @@ func (c *cluster) end(h *host, w Waiter) {
 	id := &h.waits[w-1]
 	p, lock := &c.past[id.lock], c.locks[id.lock].id
 	id.state = over
+	if spec := c.locks[id.lock]; spec.permits > 0 {
+		c.put(h, id, spec)
+		return
+	}
 	p.holder = 0
 	if !id.told {
 		p.token += 2 // the holder has unlocked and locked it twice by itself
@@ -262,6 +281,16 @@ func (c *cluster) end(h *host, w Waiter) {
 	c.run(h, func(r *Ready) {
 		if !h.m.Return(lock, w, p.token, r) {
 			c.breaks("%v: w%d holds %s and can't unlock it", h.id, w, c.locks[id.lock].name)
+		}
+	})
+}
+
+// put returns the permits that a wait has brought.
+func (c *cluster) put(h *host, w *wait, spec lockSpec) {
+	c.past[w.lock].taken -= w.count
+	c.run(h, func(r *Ready) {
+		if !h.m.Put(spec.name, spec.permits, w.count, r) {
+			c.breaks("%v has %d of %s and can't put them back", h.id, w.count, spec.name)
 		}
 	})
 }
@@ -275,7 +304,13 @@ func (c *cluster) cancel(h *host, w Waiter) {
 		return
 	}
 	id.state = over
-	if !h.m.CancelLock(spec.id, w) {
+	canceled := false
+	if spec.permits > 0 {
+		c.run(h, func(r *Ready) { canceled = h.m.CancelTake(spec.name, spec.permits, w, r) })
+	} else {
+		canceled = h.m.CancelLock(spec.id, w)
+	}
+	if !canceled {
 		c.breaks("%v: w%d waits for %s and can't be canceled", h.id, w, spec.name)
 	}
 }
@@ -310,9 +345,20 @@ func (c *cluster) crash(h *host) {
 		if p.holder == h.id {
 			p.holder = 0
 		}
+		p.taken -= h.taken(i)
 		p.mayBreak = p.mayBreak || h.uses[i].begun > 0
 	}
 	c.remove(h.id, View{Lost: []pagetable.NodeID{h.id}})
+}
+
+// taken returns how many permits of a pool are in use at h.
+func (h *host) taken(lock int) (n uint64) {
+	for _, w := range h.waits {
+		if w.lock == lock && w.state == holding {
+			n += w.count
+		}
+	}
+	return n
 }
 
 // vanish takes a host out of the events.
@@ -345,6 +391,7 @@ func (c *cluster) run(h *host, event func(r *Ready)) {
 	r := &c.ready
 	clear(r.own[:cap(r.own)])
 	event(r)
+	var gives []Outgoing
 	// Machine.finish empties r.own and leaves the messages in its memory.
 	for _, msg := range r.own[:cap(r.own)] {
 		if msg.Kind == 0 {
@@ -352,10 +399,17 @@ func (c *cluster) run(h *host, event func(r *Ready)) {
 		}
 		c.show(h.id, h.id, msg)
 		c.arrived(h.id, h, msg)
+		if msg.Kind == Give {
+			gives = append(gives, Outgoing{h.id, msg})
+		}
 	}
 	for _, o := range r.Send {
+		if o.Msg.Kind == Give {
+			gives = append(gives, o)
+		}
 		c.send(h.id, o)
 	}
+	c.checkGiven(gives)
 	for _, k := range r.Wake {
 		c.woken(h, k)
 	}

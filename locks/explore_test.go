@@ -34,6 +34,12 @@ var explorations = []exploration{
 	{name: "barrier and leave", spec: lockstepSpec("b", 2, 3), waits: [3]int{0, 3, 3}, leaves: 1},
 	{name: "barrier and move", spec: lockstepSpec("b", 1, 2), waits: [3]int{2, 2, 0}, moves: 1},
 
+	{name: "read/write", spec: rwSpec("rw"), waits: [3]int{1, 2, 1}, cancels: 1},
+	{name: "read/write and crash", spec: rwSpec("rw"), waits: [3]int{1, 1, 1}, crashes: 1},
+	{name: "semaphore", spec: semaphoreSpec("s", 3, 1, 2), waits: [3]int{1, 2, 1}, cancels: 1},
+	{name: "semaphore and leave", spec: semaphoreSpec("s", 2, 1), waits: [3]int{0, 1, 1}, leaves: 1},
+	{name: "semaphore and move", spec: semaphoreSpec("s", 1, 1), waits: [3]int{0, 1, 1}, moves: 1},
+
 	{name: "mutex, more", spec: mutexSpec("m"), waits: [3]int{3, 3, 2}, cancels: 2, long: true},
 	{name: "mutex and crash, more", spec: mutexSpec("m"), waits: [3]int{1, 2, 2}, crashes: 1, cancels: 1, long: true},
 	{name: "mutex and crashes", spec: mutexSpec("m"), waits: [3]int{1, 1, 1}, crashes: 2, long: true},
@@ -41,6 +47,13 @@ var explorations = []exploration{
 	{name: "mutex and leaves", spec: mutexSpec("m"), waits: [3]int{1, 1, 1}, leaves: 2, long: true},
 	{name: "mutex, crash and leave", spec: mutexSpec("m"), waits: [3]int{1, 1, 1}, crashes: 1, leaves: 1, long: true},
 	{name: "mutex and move, more", spec: mutexSpec("m"), waits: [3]int{1, 1, 1}, moves: 1, long: true},
+	{name: "read/write, more", spec: rwSpec("rw"), waits: [3]int{2, 2, 1}, cancels: 1, long: true},
+	{name: "read/write and crash, more", spec: rwSpec("rw"), waits: [3]int{1, 2, 1}, crashes: 1, long: true},
+	{name: "read/write and crashes", spec: rwSpec("rw"), waits: [3]int{0, 1, 1}, crashes: 2, long: true},
+	{name: "read/write, crash and leave", spec: rwSpec("rw"), waits: [3]int{0, 1, 1}, crashes: 1, leaves: 1, long: true},
+	{name: "semaphore, more", spec: semaphoreSpec("s", 3, 1, 2, 3), waits: [3]int{2, 2, 1}, cancels: 1, long: true},
+	{name: "semaphore and move, more", spec: semaphoreSpec("s", 2, 1, 2), waits: [3]int{0, 1, 1}, moves: 1, long: true},
+	{name: "semaphore and leaves", spec: semaphoreSpec("s", 2, 1, 2), waits: [3]int{1, 1, 1}, leaves: 2, long: true},
 	{name: "barrier, more", spec: barrierSpec("b", 3), waits: [3]int{2, 3, 2}, cancels: 2, long: true},
 	{name: "barrier and crash, more", spec: barrierSpec("b", 2), waits: [3]int{2, 2, 1}, crashes: 1, cancels: 1, long: true},
 	{name: "barrier and leave, more", spec: barrierSpec("b", 2), waits: [3]int{1, 2, 2}, leaves: 1, long: true},
@@ -116,9 +129,20 @@ func (e *explorer) next(c *cluster) []event {
 		list = e.network(c, h, list)
 		list = e.users(c, h, list)
 		if h.fate == up && len(h.waits) < e.x.waits[i] && !e.busy(h) {
-			list = append(list, event{kind: begin, node: h.id})
+			list = e.begins(h, list)
 		}
 		list = e.fates(c, h, list)
+	}
+	return list
+}
+
+// begins appends the waits that may begin at h.
+func (e *explorer) begins(h *host, list []event) []event {
+	if e.x.spec.permits == 0 {
+		return append(list, event{kind: begin, node: h.id})
+	}
+	for _, count := range e.x.spec.counts {
+		list = append(list, event{kind: begin, node: h.id, count: count})
 	}
 	return list
 }

@@ -11,6 +11,7 @@ import (
 type home struct {
 	mutexes  map[ID]*mutexHome
 	barriers map[ID]*barrierHome
+	pools    map[ID]*poolHome
 	rebuild  rebuild
 }
 
@@ -18,6 +19,7 @@ func newHome(v *View) home {
 	return home{
 		mutexes:  make(map[ID]*mutexHome),
 		barriers: make(map[ID]*barrierHome),
+		pools:    make(map[ID]*poolHome),
 		rebuild:  rebuild{past: []func(ID) pagetable.NodeID{v.Home}},
 	}
 }
@@ -45,11 +47,23 @@ func (h *home) barrier(msg Message) *barrierHome {
 	return b
 }
 
+// pool returns the entry of the pool that msg names and makes it at the first use: who comes first decides
+// on the size.
+func (h *home) pool(msg Message) *poolHome {
+	p := h.pools[msg.ID]
+	if p == nil {
+		p = &poolHome{id: msg.ID, name: msg.Name, size: msg.Size, free: msg.Size}
+		h.pools[msg.ID] = p
+	}
+	checkCollision(msg.ID, msg.Name, p.name)
+	return p
+}
+
 // step takes a message from a node, or a Handover from another home. While the home is rebuilding,
 // requests wait.
 func (h *home) step(from pagetable.NodeID, msg Message, r *Ready) {
 	switch msg.Kind {
-	case ReportMutex, ReportBarrier, Handover:
+	case ReportMutex, ReportBarrier, ReportPool, Handover:
 		h.rebuild.report(from, msg)
 	case ReportsDone:
 		h.reportsDone(from, msg, r)
@@ -101,13 +115,29 @@ func (h *home) request(from pagetable.NodeID, msg Message, r *Ready) {
 			impossible(from, msg, nil)
 		}
 		b.withdraw(from, msg, r)
+	case Take:
+		h.pool(msg).take(from, msg, r)
+	case PutBack, Drop:
+		h.requestPool(from, msg, r)
 	default:
 		impossible(from, msg, nil)
 	}
 }
 
-// newEpoch begins to rebuild. What is homed elsewhere now is forgotten; its new home learns of a mutex
-// from the nodes, and of a barrier from here.
+func (h *home) requestPool(from pagetable.NodeID, msg Message, r *Ready) {
+	p := h.pools[msg.ID]
+	switch {
+	case p == nil:
+		impossible(from, msg, nil)
+	case msg.Kind == PutBack:
+		p.putBack(from, msg, r)
+	default:
+		p.drop(from, msg, r)
+	}
+}
+
+// newEpoch begins to rebuild. What is homed elsewhere now is forgotten; its new home learns of a
+// mutex or a pool from the nodes, and of a barrier from here.
 func (h *home) newEpoch(self pagetable.NodeID, v *View, r *Ready) {
 	for _, id := range sortedKeys(h.barriers, cmp.Compare) {
 		b := h.barriers[id]
@@ -125,6 +155,12 @@ func (h *home) newEpoch(self pagetable.NodeID, v *View, r *Ready) {
 			delete(h.mutexes, id)
 		}
 	}
+	for id, p := range h.pools {
+		p.newEpoch()
+		if v.Home(id) != self {
+			delete(h.pools, id)
+		}
+	}
 	h.rebuild.begin(self, v)
 }
 
@@ -134,6 +170,7 @@ func (h *home) rebuilt(r *Ready) {
 	rb := h.rebuild.take()
 	h.rebuildMutexes(&rb, r)
 	h.rebuildBarriers(&rb, r)
+	h.rebuildPools(&rb)
 	for _, in := range rb.deferred {
 		h.request(in.from, in.msg, r)
 	}
@@ -166,5 +203,16 @@ func (h *home) rebuildBarriers(rb *rebuild, r *Ready) {
 		b := h.barrier(in.msg)
 		b.broken = b.broken || unknown && rb.memoryLost(in.msg.ID)
 		b.report(in.from, in.msg, r)
+	}
+}
+
+func (h *home) rebuildPools(rb *rebuild) {
+	for _, in := range rb.reports {
+		if in.msg.Kind == ReportPool {
+			h.pool(in.msg).report(in.from, in.msg)
+		}
+	}
+	for _, p := range h.pools {
+		p.rebuilt(rb.lost)
 	}
 }

@@ -8,14 +8,20 @@ const MaxName = 128
 // MaxParties is the largest number of parties of a barrier.
 const MaxParties = 1 << 20
 
+// MaxPermits is the largest size of a semaphore.
+const MaxPermits = Everything - 1
+
+// Everything is the size of the pool that is a read/write mutex: a reader takes one permit, a writer all.
+const Everything = 1 << 30
+
 // MaxEpoch is the largest epoch that a Token can carry.
 const MaxEpoch = 1<<(64-countBits) - 1
 
 // countBits is the width of a token's counter.
 const countBits = 40
 
-// ID names a lock in messages: the 64-bit FNV-1a hash of its kind and name. A mutex and a barrier of
-// one name have different ids.
+// ID names a lock in messages: the 64-bit FNV-1a hash of its kind and name. Locks of one name and
+// different kinds have different ids.
 type ID uint64
 
 // MutexID returns the id of the mutex called name.
@@ -23,6 +29,15 @@ func MutexID(name string) ID { return hash('m', name) }
 
 // BarrierID returns the id of the barrier called name.
 func BarrierID(name string) ID { return hash('b', name) }
+
+// poolID returns the id of the pool called name: a read/write mutex is a kind of its own, semaphores of all
+// sizes are another.
+func poolID(name string, size uint64) ID {
+	if size == Everything {
+		return hash('r', name)
+	}
+	return hash('s', name)
+}
 
 func hash(kind byte, name string) ID {
 	const offset, prime = 14695981039346656037, 1099511628211
@@ -49,6 +64,14 @@ func CheckName(name string) error {
 func CheckParties(parties int) error {
 	if parties < 1 || parties > MaxParties {
 		return fmt.Errorf("barrier has %d parties: want 1 to %d", parties, MaxParties)
+	}
+	return nil
+}
+
+// CheckPermits returns an error that says what is wrong with a semaphore's size, or nil.
+func CheckPermits(size int) error {
+	if size < 1 || size > MaxPermits {
+		return fmt.Errorf("semaphore has %d permits: want 1 to %d", size, MaxPermits)
 	}
 	return nil
 }

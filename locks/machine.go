@@ -122,6 +122,46 @@ func (m *Machine) CancelWait(id ID, parties int, w Waiter, r *Ready) {
 	m.finish(r)
 }
 
+// Take asks for count permits of the pool called name, which has size permits: a semaphore, or with
+// Everything a read/write mutex, of which a reader takes one permit and a writer all. The waiter is woken
+// when it has them (it may be before Take returns), with Mismatch if the semaphore has another size, with
+// Leaving if the node is. Who takes all gets a token of its own, greater than all before; others get one
+// that is not less than that of the last who took all. Preconditions: CheckName(name) == nil, 1 <= count <= size, and
+// size is Everything or CheckPermits accepts it.
+func (m *Machine) Take(name string, size, count uint64, w Waiter, r *Ready) {
+	m.begin(r)
+	if m.node.leaving {
+		r.wake(w, 0, Leaving)
+		return
+	}
+	m.node.pool(name, size, &m.view).take(taker{w, count}, r)
+	m.finish(r)
+}
+
+// Put returns count permits and reports whether so many are taken at this node; if not, nothing changes.
+// What was written while they were taken must be on its way before the Ready is performed.
+func (m *Machine) Put(name string, size, count uint64, r *Ready) bool {
+	m.begin(r)
+	p := m.node.pools[poolKey{poolID(name, size), size}]
+	if p == nil || !p.put(count, r) {
+		return false
+	}
+	if m.node.leaving {
+		p.recall(r)
+	}
+	m.finish(r)
+	return true
+}
+
+// CancelTake ends a wait for permits. What it returns means what it means in CancelLock.
+func (m *Machine) CancelTake(name string, size uint64, w Waiter, r *Ready) bool {
+	m.begin(r)
+	p := m.node.pools[poolKey{poolID(name, size), size}]
+	canceled := p != nil && p.cancel(w, r)
+	m.finish(r)
+	return canceled
+}
+
 // Step takes a message from another node. One of an older epoch is dropped. Preconditions: its epoch
 // is not later than the machine's: the caller holds such a message, and all that come from the same
 // node after it, until NewEpoch.
@@ -153,11 +193,11 @@ func (m *Machine) NewEpoch(v View, r *Ready) {
 	m.finish(r)
 }
 
-// Idle reports whether nobody at this node waits for a lock or holds a mutex.
+// Idle reports whether nobody at this node waits for a lock, holds a mutex or has taken permits.
 func (m *Machine) Idle() bool { return m.node.idle() }
 
-// Surrender prepares to leave: later Lock and Wait are woken with Leaving, and mutexes that are cached
-// here, or come here for nobody, go back to their homes. Preconditions: none, but a node should be Idle
+// Surrender prepares to leave: later Lock, Take and Wait are woken with Leaving, and mutexes and permits
+// that are cached here, or come here for nobody, go back to their homes. Preconditions: none, but a node should be Idle
 // before it leaves; a mutex that is held goes back when it is unlocked.
 func (m *Machine) Surrender(r *Ready) {
 	m.begin(r)

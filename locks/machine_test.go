@@ -52,6 +52,9 @@ func TestIdle(t *testing.T) {
 		{"a wait begins", func() { m.Wait("b", 2, 4, r) }, false},
 		{"it is canceled", func() { m.CancelWait(BarrierID("b"), 2, 4, r) }, true},
 		{"one that is over is canceled", func() { m.CancelWait(BarrierID("b"), 2, 4, r) }, true},
+		{"permits are taken", func() { m.Take("s", 2, 2, 5, r) }, false},
+		{"one is put back", func() { m.Put("s", 2, 1, r) }, false},
+		{"both are", func() { m.Put("s", 2, 1, r) }, true},
 		{"one that never was is canceled", func() { m.CancelWait(BarrierID("c"), 2, 4, r) }, true},
 	} {
 		if step.do(); m.Idle() != step.idle {
@@ -100,6 +103,14 @@ func TestNamesAndParties(t *testing.T) {
 			t.Errorf("CheckParties(%d) = %v", parties, err)
 		}
 	}
+	for permits, ok := range map[int]bool{-1: false, 0: false, 1: true, MaxPermits: true, MaxPermits + 1: false} {
+		if err := CheckPermits(permits); (err == nil) != ok {
+			t.Errorf("CheckPermits(%d) = %v", permits, err)
+		}
+	}
+	if poolID("a", 1) != poolID("a", 2) || poolID("a", 1) == poolID("a", Everything) {
+		t.Error("want one id for semaphores of one name, and another one for the read/write mutex")
+	}
 	if MutexID("a") == BarrierID("a") || MutexID("a") == MutexID("b") {
 		t.Error("two locks have one id")
 	}
@@ -114,7 +125,7 @@ func TestNamesAndParties(t *testing.T) {
 // TestImpossibleMessages: the machine stops at what no machine sends, with all it knows about it.
 func TestImpossibleMessages(t *testing.T) {
 	view := View{Epoch: 1, Members: []pagetable.NodeID{1, 2}, Home: func(ID) pagetable.NodeID { return 1 }}
-	m, b := MutexID("m"), BarrierID("b")
+	m, b, p := MutexID("m"), BarrierID("b"), poolID("p", 2)
 	for _, c := range []struct {
 		name  string
 		setUp func(*Machine, *Ready)
@@ -132,6 +143,13 @@ func TestImpossibleMessages(t *testing.T) {
 		{"a report in mid-epoch", nil, Message{Kind: ReportMutex, ID: m, Name: "m", Status: Held}},
 		{"an end of reports in mid-epoch", nil, Message{Kind: ReportsDone}},
 		{"a later epoch", nil, Message{Kind: ReportsDone, Epoch: 2}},
+		{"permits that nobody asked for", nil, Message{Kind: Give, ID: p, Size: 2, Waiter: 1, Count: 1}},
+		{"a recall of what nobody has", nil, Message{Kind: Recall, ID: p, Size: 2}},
+		{"permits back that nobody had", nil, Message{Kind: PutBack, ID: p, Size: 2, Count: 1}},
+		{"more permits back than it had", func(x *Machine, r *Ready) {
+			x.Step(2, Message{Kind: Take, Epoch: 1, ID: p, Name: "p", Size: 2, Waiter: 1, Count: 1}, r)
+		}, Message{Kind: PutBack, ID: p, Size: 2, Count: 2}},
+		{"a drop in a pool that is none", nil, Message{Kind: Drop, ID: p, Size: 2, Waiter: 1}},
 		{"another lock with that id", func(x *Machine, r *Ready) { x.Lock("m", 1, r) },
 			Message{Kind: Acquire, ID: m, Name: "n"}},
 	} {
@@ -148,5 +166,23 @@ func TestImpossibleMessages(t *testing.T) {
 			}()
 			x.Step(2, c.msg, r)
 		})
+	}
+}
+
+func TestPutNeedsATake(t *testing.T) {
+	m, r := alone(), &Ready{}
+	if m.Put("s", 3, 1, r) || m.CancelTake("s", 3, 1, r) {
+		t.Error("there was something to put back in a pool that nobody knows")
+	}
+	m.Take("s", 3, 2, 1, r)
+	m.Take("s", 3, 2, 2, r)
+	if m.Put("s", 3, 3, r) || m.Put("s", 4, 1, r) || m.CancelTake("s", 3, 1, r) {
+		t.Error("more was put back than is taken, or one who has permits was canceled")
+	}
+	if !m.CancelTake("s", 3, 2, r) || m.CancelTake("s", 3, 2, r) || !m.Put("s", 3, 2, r) || m.Put("s", 3, 1, r) {
+		t.Error("want w2 to be canceled once, and w1's permits to come back once")
+	}
+	if len(r.Wake) != 1 || len(r.Send) != 0 {
+		t.Errorf("%+v", r)
 	}
 }

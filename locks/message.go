@@ -2,6 +2,7 @@ package locks
 
 import (
 	"fmt"
+	"strconv"
 
 	"pagemesh/pagetable"
 )
@@ -38,6 +39,20 @@ const (
 	// ReportBarrier tells a new epoch's home of a barrier. Node to home: Name, Parties, Count of
 	// arrivals that wait, Released.
 	ReportBarrier
+	// Take asks for Count permits of a pool. Node to home: Name, Size, Waiter, Count.
+	Take
+	// Give gives them. Home to node: ID, Size, Waiter, Count, Token of the last who has taken all.
+	Give
+	// Deny ends a wait for permits. Home to node: ID, Size, Waiter, Reason.
+	Deny
+	// Drop says that a waiter for permits has given up. Node to home: ID, Size, Waiter.
+	Drop
+	// Recall asks for all permits that the node has got so far. Home to node: ID, Size.
+	Recall
+	// PutBack returns Count permits. Node to home: ID, Size, Count, Token.
+	PutBack
+	// ReportPool tells a new epoch's home what a node has of a pool. Node to home: Name, Size, Count, Token.
+	ReportPool
 	// Handover tells a barrier's new home what the old one knew of one participant. Home to home:
 	// Name, Parties, Phase, Node, Released, Reason (Lost if the barrier is broken).
 	Handover
@@ -52,7 +67,8 @@ var kindNames = [...]string{
 	Acquire: "Acquire", Grant: "Grant", Forward: "Forward", Pass: "Pass", Granted: "Granted",
 	Return: "Return", Arrive: "Arrive", Release: "Release", Withdraw: "Withdraw",
 	Withdrawn: "Withdrawn", Refuse: "Refuse", ReportMutex: "ReportMutex",
-	ReportBarrier: "ReportBarrier", Handover: "Handover", ReportsDone: "ReportsDone",
+	ReportBarrier: "ReportBarrier", Take: "Take", Give: "Give", Deny: "Deny", Drop: "Drop", Recall: "Recall",
+	PutBack: "PutBack", ReportPool: "ReportPool", Handover: "Handover", ReportsDone: "ReportsDone",
 }
 
 // Valid reports whether k is a kind of message. Bytes from outside must be checked with it.
@@ -69,7 +85,7 @@ func (k Kind) String() string {
 // toHome reports whether the receiver handles the message as a home.
 func (k Kind) toHome() bool {
 	switch k {
-	case Grant, Forward, Pass, Release, Withdrawn, Refuse:
+	case Grant, Forward, Pass, Release, Withdrawn, Refuse, Give, Deny, Recall:
 		return false
 	}
 	return true
@@ -105,11 +121,11 @@ func (s Status) String() string {
 type Reason uint8
 
 const (
-	// OK: the waiter holds the mutex, or the barrier's phase is complete.
+	// OK: the waiter holds the mutex, has the permits, or the barrier's phase is complete.
 	OK Reason = iota
 	// Lost: the barrier is broken because a node that took part in it, or its home, is lost.
 	Lost
-	// Mismatch: the barrier exists with another number of parties.
+	// Mismatch: the barrier exists with another number of parties, or the semaphore with another size.
 	Mismatch
 	// Canceled: the wait at the barrier was taken back after Cancel.
 	Canceled
@@ -140,11 +156,13 @@ type Message struct {
 	Node     pagetable.NodeID // Forward: who is next. Handover: the participant
 	Token    Token            // see Kind
 	Parties  uint32           // of the barrier, 1 to MaxParties: as the sender, or the refused, has it
+	Size     uint64           // of the pool: as the sender, or the denied, has it
+	Waiter   Waiter           // who waits for permits at the node
 	Phase    uint64           // of the barrier: how many phases are complete
-	Count    uint64           // arrivals, at most maxCount
+	Count    uint64           // arrivals or permits, at most maxCount
 	Released uint64           // arrivals of the node that were released since it knows the barrier
 	Status   Status           // ReportMutex
-	Reason   Reason           // Refuse, Handover, ReportsDone
+	Reason   Reason           // Refuse, Deny, Handover, ReportsDone
 }
 
 // String returns the form used in traces: "Grant e2 3f… token=e2.1".
@@ -156,17 +174,30 @@ func (m Message) String() string {
 			s += fmt.Sprintf(format, v)
 		}
 	}
-	add(hasMutexName|hasBarrierName, " %q", m.Name)
+	add(hasName, " %q", m.Name)
 	add(hasID, " %v", m.ID)
 	add(hasNode, " node=%v", m.Node)
 	add(hasToken, " token=%v", m.Token)
 	add(hasParties, " parties=%d", m.Parties)
+	add(hasSize, " size=%v", amount(m.Size))
+	add(hasWaiter, " w%d", m.Waiter)
 	add(hasPhase, " phase=%d", m.Phase)
-	add(hasCount, " count=%d", m.Count)
+	add(hasCount, " count=%v", amount(m.Count))
 	add(hasReleased, " released=%d", m.Released)
 	add(hasStatus, " %v", m.Status)
 	add(hasReason, " %v", m.Reason)
 	return s
+}
+
+// amount is a number of permits, or of arrivals, in a trace.
+type amount uint64
+
+// String returns the number, or "all" for what a writer takes.
+func (a amount) String() string {
+	if a == Everything {
+		return "all"
+	}
+	return strconv.FormatUint(uint64(a), 10)
 }
 
 // Outgoing is a message and the node that it is for.
@@ -175,7 +206,7 @@ type Outgoing struct {
 	Msg Message
 }
 
-// Woken is a wait that has ended. Token is valid for a mutex with Err == OK.
+// Woken is a wait that has ended. Token is valid for a mutex or a pool with Err == OK.
 type Woken struct {
 	Waiter Waiter
 	Token  Token

@@ -11,11 +11,16 @@ import (
 type node struct {
 	mutexes  map[ID]*mutexNode
 	barriers map[barrierKey]*barrierNode
+	pools    map[poolKey]*poolNode
 	leaving  bool // after Surrender
 }
 
 func newNode() node {
-	return node{mutexes: make(map[ID]*mutexNode), barriers: make(map[barrierKey]*barrierNode)}
+	return node{
+		mutexes:  make(map[ID]*mutexNode),
+		barriers: make(map[barrierKey]*barrierNode),
+		pools:    make(map[poolKey]*poolNode),
+	}
 }
 
 // mutex returns the entry of the mutex called name and makes it at the first use.
@@ -42,6 +47,18 @@ func (n *node) barrier(name string, parties uint32, v *View) *barrierNode {
 	return b
 }
 
+// pool returns the entry of the pool and makes it at the first use.
+func (n *node) pool(name string, size uint64, v *View) *poolNode {
+	key := poolKey{id: poolID(name, size), size: size}
+	p := n.pools[key]
+	if p == nil {
+		p = &poolNode{key: key, name: name, home: v.Home(key.id)}
+		n.pools[key] = p
+	}
+	checkCollision(key.id, name, p.name)
+	return p
+}
+
 // step takes a message from a home, or a Pass from a node.
 func (n *node) step(from pagetable.NodeID, msg Message, r *Ready) {
 	switch msg.Kind {
@@ -51,6 +68,12 @@ func (n *node) step(from pagetable.NodeID, msg Message, r *Ready) {
 			impossible(from, msg, nil)
 		}
 		n.stepMutex(m, from, msg, r)
+	case Give, Deny, Recall:
+		p := n.pools[poolKey{id: msg.ID, size: msg.Size}]
+		if p == nil {
+			impossible(from, msg, nil)
+		}
+		n.stepPool(p, msg, r)
 	default:
 		b := n.barriers[barrierKey{id: msg.ID, parties: msg.Parties}]
 		if b == nil {
@@ -87,6 +110,20 @@ func (n *node) stepBarrier(b *barrierNode, from pagetable.NodeID, msg Message, r
 	}
 }
 
+func (n *node) stepPool(p *poolNode, msg Message, r *Ready) {
+	switch msg.Kind {
+	case Give:
+		p.given(msg, r)
+		if n.leaving {
+			p.recall(r)
+		}
+	case Deny:
+		p.denied(msg, r)
+	case Recall:
+		p.recall(r)
+	}
+}
+
 // newEpoch reports every lock that this node is involved with to its home in v, and then done.
 func (n *node) newEpoch(v *View, done Message, r *Ready) {
 	for _, id := range sortedKeys(n.mutexes, cmp.Compare) {
@@ -100,12 +137,24 @@ func (n *node) newEpoch(v *View, done Message, r *Ready) {
 	for _, k := range keys {
 		n.barriers[k].newEpoch(v.Home(k.id), r)
 	}
+	for _, k := range sortedKeys(n.pools, comparePools) {
+		if !n.pools[k].newEpoch(v.Home(k.id), r) {
+			delete(n.pools, k)
+		}
+	}
 	for _, to := range v.Members {
 		r.send(to, done)
 	}
 	for _, k := range keys {
 		n.barriers[k].withdrawAgain(r)
 	}
+	for _, k := range sortedKeys(n.pools, comparePools) {
+		n.pools[k].askAgain(r)
+	}
+}
+
+func comparePools(a, b poolKey) int {
+	return cmp.Or(cmp.Compare(a.id, b.id), cmp.Compare(a.size, b.size))
 }
 
 func (n *node) idle() bool {
@@ -119,6 +168,11 @@ func (n *node) idle() bool {
 			return false
 		}
 	}
+	for _, p := range n.pools {
+		if !p.idle() {
+			return false
+		}
+	}
 	return true
 }
 
@@ -126,6 +180,9 @@ func (n *node) surrender(r *Ready) {
 	n.leaving = true
 	for _, id := range sortedKeys(n.mutexes, cmp.Compare) {
 		n.mutexes[id].giveBack(r)
+	}
+	for _, k := range sortedKeys(n.pools, comparePools) {
+		n.pools[k].recall(r)
 	}
 }
 

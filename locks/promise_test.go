@@ -14,6 +14,10 @@ type record struct {
 	token  Token              // of the last acquisition
 	asked  []pagetable.NodeID // whose Acquire has reached the home and whose tenure has not begun
 
+	// Of a pool: how many permits are in use, and whose Take has reached the home and is not answered.
+	taken uint64
+	queue []request
+
 	// Of a barrier: waits that have begun, that were taken back, that have ended well, and of how many
 	// phases somebody has returned.
 	begun, canceled, passed int
@@ -42,7 +46,7 @@ func (c *cluster) breaks(format string, args ...any) {
 
 // arrived notes a message that h is about to take, or has sent to itself and taken.
 func (c *cluster) arrived(from pagetable.NodeID, h *host, msg Message) {
-	i := slices.IndexFunc(c.locks, func(l lockSpec) bool { return l.id == msg.ID })
+	i := slices.IndexFunc(c.locks, func(l lockSpec) bool { return l.id == msg.ID && (msg.Size == 0 || l.permits == msg.Size) })
 	switch msg.Kind {
 	case Acquire:
 		c.past[i].asked = append(slices.Clip(c.past[i].asked), from)
@@ -53,6 +57,8 @@ func (c *cluster) arrived(from pagetable.NodeID, h *host, msg Message) {
 		c.checkTurn(h, i)
 	case Release:
 		h.uses[i].phase = msg.Phase
+	case Take, Drop:
+		c.queued(from, i, msg)
 	}
 }
 
@@ -68,6 +74,39 @@ func (c *cluster) checkTurn(h *host, lock int) {
 		return
 	}
 	p.asked = p.asked[1:]
+}
+
+// queued notes that a request for permits has reached the home, or was dropped there.
+func (c *cluster) queued(from pagetable.NodeID, lock int, msg Message) {
+	p := &c.past[lock]
+	if msg.Kind == Take {
+		p.queue = append(slices.Clip(p.queue), request{from, msg.Waiter, msg.Count})
+		return
+	}
+	dropped := func(q request) bool { return q.node == from && q.waiter == msg.Waiter }
+	p.queue = slices.DeleteFunc(slices.Clone(p.queue), dropped)
+}
+
+// checkGiven: whoever is given permits has asked before everybody who still waits. (After a view, another
+// order holds.)
+func (c *cluster) checkGiven(gives []Outgoing) {
+	if len(c.views) > 1 {
+		return
+	}
+	for i, spec := range c.locks {
+		last, given := -1, 0 // last: the place of the last who is given
+		for _, g := range gives {
+			if g.Msg.ID == spec.id && g.Msg.Size == spec.permits {
+				who := func(q request) bool { return q.node == g.To && q.waiter == g.Msg.Waiter }
+				last, given = max(last, slices.IndexFunc(c.past[i].queue, who)), given+1
+			}
+		}
+		if last+1 != given {
+			c.breaks("permits of %s are given out of turn", spec.name)
+			return
+		}
+		c.past[i].queue = c.past[i].queue[given:]
+	}
 }
 
 // renewed notes that a new epoch begins at h: those who wait there are all served in one tenure, the
@@ -105,6 +144,8 @@ func (c *cluster) woken(h *host, k Woken) {
 		}
 	case spec.parties > 0:
 		c.passed(h, w, k)
+	case spec.permits > 0:
+		c.taken(h, w, k)
 	default:
 		c.acquired(h, w, k)
 	}
@@ -156,6 +197,29 @@ func (c *cluster) acquired(h *host, w *wait, k Woken) {
 	w.told = h.m.Wanted(c.locks[w.lock].id)
 }
 
+// taken notes that w has got permits.
+func (c *cluster) taken(h *host, w *wait, k Woken) {
+	p, spec := &c.past[w.lock], c.locks[w.lock]
+	if k.Err == Mismatch && c.disputed(w.lock) {
+		w.state = over
+		return
+	}
+	p.taken += w.count
+	all := w.count == spec.permits
+	switch {
+	case k.Err != OK:
+		c.breaks("%v: w%d of %s is woken with %v", h.id, k.Waiter, spec.name, k.Err)
+	case p.taken > spec.permits:
+		c.breaks("%v: w%d makes it %d of the %d permits of %s", h.id, k.Waiter, p.taken, spec.permits, spec.name)
+	case k.Token < p.token || all && k.Token == p.token:
+		c.breaks("%v has %s with token %v after %v", h.id, spec.name, k.Token, p.token)
+	}
+	w.state = holding
+	if all {
+		p.token = k.Token
+	}
+}
+
 // passed notes the end of a wait at a barrier.
 func (c *cluster) passed(h *host, w *wait, k Woken) {
 	p, name := &c.past[w.lock], c.locks[w.lock].name
@@ -176,7 +240,9 @@ func (c *cluster) passed(h *host, w *wait, k Woken) {
 
 // disputed reports whether a barrier is used with several numbers of parties.
 func (c *cluster) disputed(lock int) bool {
-	same := func(l lockSpec) bool { return l.id == c.locks[lock].id && l.parties != c.locks[lock].parties }
+	same := func(l lockSpec) bool {
+		return l.id == c.locks[lock].id && (l.parties != c.locks[lock].parties || l.permits != c.locks[lock].permits)
+	}
 	return slices.ContainsFunc(c.locks, same)
 }
 
@@ -229,6 +295,25 @@ func (c *cluster) checkAlways() {
 		if len(here) > 1 {
 			c.breaks("mutex %s is at %v", c.locks[i].name, here)
 		}
+		c.checkPermits(i)
+	}
+}
+
+// checkPermits: there are never more permits of a pool than it has, and a node knows how many are in use.
+func (c *cluster) checkPermits(lock int) {
+	spec, here := c.locks[lock], uint64(0)
+	for _, h := range c.hosts {
+		p := h.m.node.pools[poolKey{spec.id, spec.permits}]
+		if p == nil || !h.fate.alive() {
+			continue
+		}
+		here += p.here
+		if p.used != h.taken(lock) || p.used > p.here {
+			c.breaks("%v has %d of %s in use, not %d: %v", h.id, h.taken(lock), spec.name, p.used, p)
+		}
+	}
+	if here > spec.permits {
+		c.breaks("nodes have %d of the %d permits of %s", here, spec.permits, spec.name)
 	}
 }
 

@@ -19,12 +19,15 @@ var update = flag.Bool("update", false, "write what happens into testdata instea
 //	nodes 3
 //	mutex m at n1
 //	barrier b of 2 at n1
+//	semaphore s of 3 at n1
+//	rwmutex rw at n1
 //
 // Then each line that is not indented is an event, and the indented lines after it are what comes of
 // it: messages that are sent, and waits that end. A message from a node to itself has arrived with the
 // event. Events are
 //
 //	n2 locks m, n2 unlocks m, n2 waits at b, n2 waits at b of 3, n2 cancels w1
+//	n2 takes 2 of s, n2 takes 2 of s of 4, n2 reads rw, n2 writes rw, n2 puts s (who took first)
 //	n1→n2                the first message under way from n1 to n2 arrives
 //	n1→n2 is lost        what n1, which has crashed, had sent to n2 never arrives
 //	everything arrives   until nothing is under way, in the order of the nodes
@@ -97,6 +100,10 @@ func (s *scenario) header(words []string) bool {
 		s.specs = append(s.specs, mutexSpec(words[1]))
 	case "barrier":
 		s.specs = append(s.specs, barrierSpec(words[1], s.number(words[3])))
+	case "semaphore":
+		s.specs = append(s.specs, semaphoreSpec(words[1], uint64(s.number(words[3]))))
+	case "rwmutex":
+		s.specs = append(s.specs, rwSpec(words[1]))
 	default:
 		return false
 	}
@@ -128,14 +135,14 @@ func (s *scenario) lock(word string) int {
 	return 0
 }
 
-// another returns the lock with another number of parties.
-func (s *scenario) another(lock, parties int) int {
+// another returns the lock with another number of parties or permits.
+func (s *scenario) another(lock, n int) int {
 	for i, l := range s.specs {
-		if l.id == s.specs[lock].id && l.parties == parties {
+		if l.id == s.specs[lock].id && (l.parties == n || l.permits == uint64(n)) {
 			return i
 		}
 	}
-	s.t.Fatalf("no barrier %s of %d", s.specs[lock].name, parties)
+	s.t.Fatalf("no %s of %d", s.specs[lock].name, n)
 	return 0
 }
 
@@ -183,17 +190,35 @@ func (s *scenario) parse(words []string) event {
 		if len(words) > 4 {
 			e.lock = s.another(e.lock, s.number(last))
 		}
-	case "unlocks":
+	case "reads":
+		e.kind, e.lock, e.count = begin, s.lock(last), 1
+	case "writes":
+		e.kind, e.lock, e.count = begin, s.lock(last), Everything
+	case "takes":
+		s.parseTake(&e, words)
+	case "unlocks", "puts":
 		e.kind, e.w = end, s.holder(e.node, s.lock(last))
 	case "cancels":
 		e.kind, e.w = cancel, Waiter(s.number(strings.TrimPrefix(last, "w")))
 	default:
 		e.kind = map[string]eventKind{
-			"takes": perform, "crashes": crash, "surrenders": surrender, "departs": depart, "joins": join,
+			"crashes": crash, "surrenders": surrender, "departs": depart, "joins": join,
 			"becomes": move,
 		}[words[1]]
 	}
 	return e
+}
+
+// parseTake takes "n2 takes the view", "n2 takes 1 of s" or "n2 takes 1 of s of 4".
+func (s *scenario) parseTake(e *event, words []string) {
+	if words[2] == "the" {
+		e.kind = perform
+		return
+	}
+	e.kind, e.lock, e.count = begin, s.lock(words[4]), uint64(s.number(words[2]))
+	if len(words) > 5 {
+		e.lock = s.another(e.lock, s.number(words[6]))
+	}
 }
 
 func (s *scenario) holder(n pagetable.NodeID, lock int) Waiter {
@@ -236,9 +261,14 @@ func (s *scenario) status() {
 func statusText(l LockStatus) string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "%s %q", l.Kind, l.Name)
-	if l.Kind == "mutex" {
+	switch l.Kind {
+	case "mutex":
 		fmt.Fprintf(&b, " at %v, waiting %v, token %v, acquired %d times", l.Holder, l.Waiting, l.Token, l.Acquires)
-	} else {
+	case "rwmutex":
+		fmt.Fprintf(&b, " writer %v, of %v, waiting %v, token %v, written %d times", l.Holder, l.Holders, l.Waiting, l.Token, l.Acquires)
+	case "semaphore":
+		fmt.Fprintf(&b, " %d of %d free, others at %v, waiting %v", l.Free, l.Permits, l.Holders, l.Waiting)
+	default:
 		fmt.Fprintf(&b, " %d of %d arrived from %v, %d phases", l.Arrived, l.Parties, l.Waiting, l.Acquires)
 	}
 	if l.OwnerDied {

@@ -39,7 +39,7 @@ type simulation struct {
 	begins, cancels, crashes, leaves, joins, moves int
 }
 
-// TestSimulate lets clusters of up to 8 nodes and 6 locks live at random.
+// TestSimulate lets clusters of up to 8 nodes and 8 locks live at random.
 func TestSimulate(t *testing.T) {
 	const rounds, events = 3, 700
 	var done [kinds]int
@@ -82,6 +82,13 @@ func newSimulation(seed uint64) *simulation {
 	}
 	for i := range rng.IntN(3) {
 		specs = append(specs, barrierSpec(fmt.Sprintf("b%d", i), 1+rng.IntN(5)))
+	}
+	if rng.IntN(2) == 0 {
+		specs = append(specs, rwSpec("rw"))
+	}
+	if rng.IntN(2) == 0 {
+		size := 1 + rng.Uint64N(4)
+		specs = append(specs, semaphoreSpec("s", size, 1, 1+rng.Uint64N(size)))
 	}
 	if rng.IntN(2) == 0 {
 		var users []pagetable.NodeID
@@ -162,7 +169,11 @@ func (s *simulation) chooseBegin(h *host) event {
 	if h.fate != up || steps != nil && (!slices.Contains(steps, h.id) || slices.ContainsFunc(h.waits, busy)) {
 		return event{}
 	}
-	return event{kind: begin, node: h.id, lock: lock}
+	e := event{kind: begin, node: h.id, lock: lock}
+	if counts := s.locks[lock].counts; counts != nil {
+		e.count = counts[s.rng.IntN(len(counts))]
+	}
+	return e
 }
 
 func (s *simulation) chooseCancel(h *host) event {

@@ -10,7 +10,7 @@ import (
 // LockStatus is a lock as its home sees it.
 type LockStatus struct {
 	Name string
-	Kind string // "mutex" or "barrier"
+	Kind string // "mutex", "barrier", "rwmutex" or "semaphore"
 	// Holder is the node where a mutex is or was last held, as far as the home knows; 0 if it is free.
 	Holder pagetable.NodeID
 	// Waiting are the nodes that wait: for a mutex in the order of the queue, for a barrier those that
@@ -20,6 +20,11 @@ type LockStatus struct {
 	Token Token
 	// Acquires counts a mutex's acquisitions as of Token, or a barrier's completed phases.
 	Acquires uint64
+	// Holders are the nodes that have permits of a semaphore, or a share of a read/write mutex, by id:
+	// in use or cached.
+	Holders []pagetable.NodeID
+	// Permits is the size of a semaphore, and Free how many of them are at the home.
+	Permits, Free int
 	// OwnerDied says that the mutex was lost with a node that may have held it and granted anew.
 	OwnerDied bool
 	Parties   int  // of a barrier
@@ -27,13 +32,16 @@ type LockStatus struct {
 	Broken    bool // of a barrier: a node that took part in it is lost
 }
 
-// Status describes the locks that are homed at this node, by name, a barrier before a mutex.
+// Status describes the locks that are homed at this node, by name and kind.
 func (m *Machine) Status() []LockStatus {
 	var all []LockStatus
 	for _, e := range m.home.mutexes {
 		all = append(all, e.status())
 	}
 	for _, e := range m.home.barriers {
+		all = append(all, e.status())
+	}
+	for _, e := range m.home.pools {
 		all = append(all, e.status())
 	}
 	slices.SortFunc(all, func(a, b LockStatus) int {
@@ -61,6 +69,26 @@ func (b *barrierHome) status() LockStatus {
 		if p.arrived > 0 {
 			s.Waiting = append(s.Waiting, p.node)
 		}
+	}
+	return s
+}
+
+func (p *poolHome) status() LockStatus {
+	s := LockStatus{Name: p.name, Kind: "semaphore", Permits: int(p.size), Free: int(p.free)}
+	if p.size == Everything {
+		s = LockStatus{
+			Name: p.name, Kind: "rwmutex", Token: p.token, Acquires: p.token.Count(), OwnerDied: p.ownerDied,
+		}
+	}
+	for _, g := range p.given {
+		s.Holders = append(s.Holders, g.node)
+		if g.count == Everything {
+			s.Holder = g.node
+		}
+	}
+	slices.Sort(s.Holders)
+	for _, q := range p.queue {
+		s.Waiting = append(s.Waiting, q.node)
 	}
 	return s
 }

@@ -25,15 +25,20 @@ type fields uint16
 const (
 	hasMutexName fields = 1 << iota
 	hasBarrierName
+	hasPoolName
 	hasID
 	hasNode
 	hasToken
 	hasParties
+	hasSize
+	hasWaiter
 	hasPhase
 	hasCount
 	hasReleased
 	hasStatus
 	hasReason
+
+	hasName = hasMutexName | hasBarrierName | hasPoolName
 )
 
 var layouts = [kindEnd]fields{
@@ -50,6 +55,13 @@ var layouts = [kindEnd]fields{
 	Refuse:        hasID | hasParties | hasCount | hasReason,
 	ReportMutex:   hasMutexName | hasToken | hasStatus,
 	ReportBarrier: hasBarrierName | hasParties | hasCount | hasReleased,
+	Take:          hasPoolName | hasSize | hasWaiter | hasCount,
+	Give:          hasID | hasToken | hasSize | hasWaiter | hasCount,
+	Deny:          hasID | hasSize | hasWaiter | hasReason,
+	Drop:          hasID | hasSize | hasWaiter,
+	Recall:        hasID | hasSize,
+	PutBack:       hasID | hasToken | hasSize | hasCount,
+	ReportPool:    hasPoolName | hasToken | hasSize | hasCount,
 	Handover:      hasBarrierName | hasNode | hasParties | hasPhase | hasReleased | hasReason,
 	ReportsDone:   hasReason,
 }
@@ -68,7 +80,7 @@ func (m Message) Append(b []byte) []byte {
 	f := layouts[m.Kind]
 	b = appendUint(b, uint64(m.Kind))
 	b = appendUint(b, m.Epoch)
-	if f&(hasMutexName|hasBarrierName) != 0 {
+	if f&hasName != 0 {
 		b = appendName(b, m.Name)
 	}
 	if f&hasID != 0 {
@@ -82,6 +94,12 @@ func (m Message) Append(b []byte) []byte {
 	}
 	if f&hasParties != 0 {
 		b = appendUint(b, uint64(m.Parties))
+	}
+	if f&hasSize != 0 {
+		b = appendUint(b, m.Size)
+	}
+	if f&hasWaiter != 0 {
+		b = appendUint(b, uint64(m.Waiter))
 	}
 	if f&hasPhase != 0 {
 		b = appendUint(b, m.Phase)
@@ -156,13 +174,8 @@ func (d *decoder) message(m *Message) {
 	const all = 1<<64 - 1
 	f := layouts[m.Kind]
 	m.Epoch = d.uint("epoch", 0, MaxEpoch)
-	switch {
-	case f&hasMutexName != 0:
+	if f&hasName != 0 {
 		m.Name = d.name()
-		m.ID = MutexID(m.Name)
-	case f&hasBarrierName != 0:
-		m.Name = d.name()
-		m.ID = BarrierID(m.Name)
 	}
 	if f&hasID != 0 {
 		m.ID = ID(d.uint("id", 0, all))
@@ -175,6 +188,12 @@ func (d *decoder) message(m *Message) {
 	}
 	if f&hasParties != 0 {
 		m.Parties = uint32(d.uint("parties", 1, MaxParties))
+	}
+	if f&hasSize != 0 {
+		m.Size = d.uint("size", 1, Everything)
+	}
+	if f&hasWaiter != 0 {
+		m.Waiter = Waiter(d.uint("waiter", 1, all))
 	}
 	if f&hasPhase != 0 {
 		m.Phase = d.uint("phase", 0, all)
@@ -190,6 +209,24 @@ func (d *decoder) message(m *Message) {
 	}
 	if f&hasReason != 0 {
 		m.Reason = Reason(d.uint("reason", 0, uint64(reasonEnd-1)))
+	}
+	switch {
+	case f&hasMutexName != 0:
+		m.ID = MutexID(m.Name)
+	case f&hasBarrierName != 0:
+		m.ID = BarrierID(m.Name)
+	case f&hasPoolName != 0:
+		m.ID = poolID(m.Name, m.Size)
+	}
+	if f&hasSize != 0 && f&hasCount != 0 {
+		d.permits(m)
+	}
+}
+
+// permits checks how many permits a message is about.
+func (d *decoder) permits(m *Message) {
+	if d.err == nil && (m.Count == 0 || m.Count > m.Size) {
+		d.fail("count", fmt.Errorf("%d permits of %d", m.Count, m.Size))
 	}
 }
 

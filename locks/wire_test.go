@@ -41,14 +41,24 @@ func sample(k Kind, pick func(low, high uint64) uint64) Message {
 	}
 	set(hasMutexName, 1, MaxName, func(v uint64) { m.Name = strings.Repeat("é", int(v))[:v]; m.ID = MutexID(m.Name) })
 	set(hasBarrierName, 1, MaxName, func(v uint64) { m.Name = strings.Repeat("x", int(v)); m.ID = BarrierID(m.Name) })
+	set(hasPoolName, 1, MaxName, func(v uint64) { m.Name = strings.Repeat("p", int(v)) })
 	set(hasID, 0, all, func(v uint64) { m.ID = ID(v) })
 	set(hasNode, 1, 1<<32-1, func(v uint64) { m.Node = pagetable.NodeID(v) })
 	set(hasToken, 0, all, func(v uint64) { m.Token = Token(v) })
 	set(hasParties, 1, MaxParties, func(v uint64) { m.Parties = uint32(v) })
+	set(hasSize, 1, Everything, func(v uint64) { m.Size = v })
+	set(hasWaiter, 1, all, func(v uint64) { m.Waiter = Waiter(v) })
 	set(hasPhase, 0, all, func(v uint64) { m.Phase = v })
-	set(hasCount, 0, maxCount, func(v uint64) { m.Count = v })
+	if f&hasSize != 0 {
+		set(hasCount, 1, m.Size, func(v uint64) { m.Count = v })
+	} else {
+		set(hasCount, 0, maxCount, func(v uint64) { m.Count = v })
+	}
 	set(hasReleased, 0, all, func(v uint64) { m.Released = v })
 	set(hasStatus, uint64(Waiting), uint64(Held), func(v uint64) { m.Status = Status(v) })
+	if f&hasPoolName != 0 {
+		m.ID = poolID(m.Name, m.Size)
+	}
 	set(hasReason, 0, uint64(reasonEnd-1), func(v uint64) { m.Reason = Reason(v) })
 	return m
 }
@@ -96,7 +106,7 @@ func TestDecodeRejects(t *testing.T) {
 	}{
 		{"nothing", nil, "too early"},
 		{"kind 0", []byte{0, 1}, "kind: 0 is out of range"},
-		{"kind beyond the last", []byte{byte(kindEnd), 1}, "kind: 16 is out of range"},
+		{"kind beyond the last", []byte{byte(kindEnd), 1}, "kind: 23 is out of range"},
 		{"a message cut off", grant[:len(grant)-1], "token: message ends too early"},
 		{"a trailing byte", append(bytes.Clone(grant), 0), "bytes after the end"},
 		{"a longer form", []byte{byte(ReportsDone), 0xcc, 1, 0}, "epoch: value is not in its shortest form"},
@@ -137,7 +147,7 @@ func FuzzDecode(f *testing.F) {
 		if again := m.Append(nil); !bytes.Equal(again, b) {
 			t.Errorf("%x was read as %v, which is %x", b, m, again)
 		}
-		if layouts[m.Kind]&(hasMutexName|hasBarrierName) != 0 && CheckName(m.Name) != nil {
+		if layouts[m.Kind]&hasName != 0 && CheckName(m.Name) != nil {
 			t.Errorf("%v has a name that is not allowed", m)
 		}
 		_ = m.String()
