@@ -30,7 +30,7 @@ type attachment struct {
 	window *vm.Window
 	id     identity
 	log    *slog.Logger
-	values atomic.Uint64 // numbers of mutex values
+	values atomic.Uint64 // numbers of mutexes and pools
 	words  *vm.Words     // of loans; never unmapped, since a goroutine may be in Lock
 	done   chan struct{} // closed when the attachment has ended
 
@@ -457,4 +457,33 @@ func (m *attachedMutex) unlock() error {
 		m.a.write(question{kind: askGiveBack, data: []byte(m.name)})
 	}
 	return m.a.why()
+}
+
+// pool implements backend.
+func (a *attachment) pool(name string, size uint64) pool {
+	return &attachedPool{a: a, name: name, size: int64(size), value: a.values.Add(1)}
+}
+
+// attachedPool is an RWMutex or a Semaphore through a node in another process.
+type attachedPool struct {
+	a     *attachment
+	name  string
+	size  int64
+	value uint64
+}
+
+// take implements pool.
+func (p *attachedPool) take(ctx context.Context, count uint64) (token uint64, err error) {
+	ans, err := p.a.ask(ctx, p.question(askTake, count))
+	return ans.value, err
+}
+
+// put implements pool.
+func (p *attachedPool) put(count uint64) error {
+	_, err := p.a.ask(context.Background(), p.question(askPut, count))
+	return err
+}
+
+func (p *attachedPool) question(kind askKind, count uint64) question {
+	return question{kind: kind, span: span{p.size, int64(count)}, arg: p.value, data: []byte(p.name)}
 }

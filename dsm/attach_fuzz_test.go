@@ -31,6 +31,8 @@ func someQuestions() []question {
 		{kind: askUnpin, region: 1, span: span{0, 8}, arg: uint64(pagetable.ReadAccess)},
 		{id: 5, kind: askLock, arg: 1, data: data},
 		{id: 6, kind: askUnlock, arg: 1, data: data},
+		{id: 14, kind: askTake, span: span{3, 2}, arg: 1, data: data},
+		{id: 15, kind: askPut, span: span{3, 2}, arg: 1, data: data},
 		{id: 7, kind: askWait, arg: 2, data: data},
 		{kind: askCancel, arg: 7},
 		{id: 8, kind: askInspect, arg: uint64(controlPages), data: []byte(`{"Page":-1}`)},

@@ -36,6 +36,10 @@ const (
 	askLock
 	askUnlock
 	askGiveBack
+	// askTake takes n permits of the pool that is called data, of size off; its value in the program is number
+	// arg. The answer's value is the fencing token. askPut puts n permits back.
+	askTake
+	askPut
 	// askWait waits at the barrier that is called data, of arg parties.
 	askWait
 	// askCancel gives up the question with id arg, which is answered all the same.
@@ -61,7 +65,7 @@ const (
 func (k askKind) bringsDescriptor() bool { return k == askAttach || k == askRegion || k == askEcho }
 
 // attachVersion is the version of this protocol. A program and a node of different versions part.
-const attachVersion = 2
+const attachVersion = 3
 
 const (
 	questionFields = 6

@@ -19,8 +19,7 @@
 // This holds for words as the machine reads and writes them. The Go compiler keeps to the memory model of
 // Go: where two goroutines of one node, or two programs attached to one node, may meet at a word and one
 // of them writes, or where one node waits for a word that another writes, use sync/atomic, the word
-// operations of Region, or a lock. A Mutex and a Barrier of the space order accesses like those of
-// package sync.
+// operations of Region, or a lock. The locks of the space order accesses like those of package sync.
 //
 // A view gives no mutual exclusion. It keeps other nodes out for a moment, one writer or any readers a
 // page, but the goroutines of its own node share it like any Go memory.
@@ -68,7 +67,7 @@
 // served by a page that is here does not look at its context. A call that spans pages and fails may
 // have written some of them.
 //
-// Mutex.Lock and Barrier.Wait have no limit of their own. Nor have the loads and stores of an attached
+// Waits for locks have no limit of their own. Nor have the loads and stores of an attached
 // program, also those of its word operations and copies: they wait as a load waits for memory. A page
 // that can't be had ends the program, or the function under Space.Guard.
 //
@@ -80,9 +79,9 @@
 //	ErrRange       bytes, words or elements beyond the region
 //	ErrMisaligned  a word at an offset that is not a multiple of 8
 //	ErrPointers    a type that can't live in shared memory
-//	ErrMismatch    a region or barrier that exists with other options
+//	ErrMismatch    a region, barrier or semaphore that exists with other options
 //	ErrNotExist    a region that was to be opened and was never created
-//	ErrNotHeld     an Unlock without a Lock
+//	ErrNotHeld     an Unlock without a Lock, a Release without an Acquire
 //	ErrMemory      a page that does not fit Config.MemoryLimit
 //	ErrHeapFull    an allocation that does not fit its Heap
 //	ErrNotMapped   plain memory in a program that is not attached
@@ -101,7 +100,7 @@
 // break, as they do when a process ends, and within seconds if it falls silent. From then on an access
 // that needs such a page fails with ErrNodeLost and never returns zeros; everything else goes on. A
 // mutex that the node held goes to the next in line (LockStatus says OwnerDied) with a greater token,
-// so that what the token guards can refuse a holder that is only cut off. A barrier that the node took
+// so that what the token guards can refuse a holder that is only cut off. So do permits that it had, and the right to read. A barrier that the node took
 // part in is broken for good.
 //
 // One member, at first the founder, orders all changes of membership. If it is lost, the next one goes
@@ -111,7 +110,7 @@
 // other one is the larger it does the same.
 //
 // An attached program whose node dies ends with a message, since its memory is gone. A program that dies
-// leaves its node and its pages as they are, and gives its mutexes back.
+// leaves its node and its pages as they are, and gives its locks back.
 //
 // # Traps
 //

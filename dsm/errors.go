@@ -24,7 +24,7 @@ var (
 	// ErrPointers says that a type can't live in shared memory because it holds Go pointers.
 	ErrPointers = errors.New("type holds Go pointers")
 	// ErrMismatch says that a region exists with other options than the ones asked for, or that a
-	// barrier is used with another number of parties.
+	// barrier or a semaphore is used with another number of parties or permits.
 	ErrMismatch = errors.New("exists with other options")
 	// ErrNotExist says that there is no region of that name and no size was given to create it.
 	ErrNotExist = errors.New("no such region")

@@ -225,6 +225,53 @@ func ExampleMutex() {
 	// Output: 3000
 }
 
+// Any number of readers, or one writer: a node that reads again and again asks nobody until somebody writes.
+func ExampleRWMutex() {
+	nodes := threeNodes()
+	defer closeAll(nodes)
+	regions := everywhere(nodes, "limits", dsm.RegionOptions{Size: 4096})
+
+	onEach(nodes, func(rank int) {
+		mu := nodes[rank].RWMutex("limits")
+		if rank == 0 {
+			must(mu.Lock(ctx))
+			check(regions[0].Store(ctx, 0, 10))
+			check(regions[0].Store(ctx, 8, 20))
+			check(mu.Unlock())
+			return
+		}
+		for range 100 {
+			check(mu.RLock(ctx))
+			low, high := must(regions[rank].Load(ctx, 0)), must(regions[rank].Load(ctx, 8))
+			if high != 2*low {
+				fmt.Println("half written:", low, high)
+			}
+			check(mu.RUnlock())
+		}
+	})
+	fmt.Println(must(regions[1].Load(ctx, 0)), must(regions[2].Load(ctx, 8)))
+	// Output: 10 20
+}
+
+// A semaphore bounds how much of something all nodes together have at a time.
+func ExampleSemaphore() {
+	nodes := threeNodes()
+	defer closeAll(nodes)
+	var open, most atomic.Int64
+
+	onEach(nodes, func(rank int) {
+		downloads := nodes[rank].Semaphore("downloads", 2)
+		for range 20 {
+			check(downloads.Acquire(ctx, 1))
+			most.Store(max(most.Load(), open.Add(1)))
+			open.Add(-1)
+			check(downloads.Release(1))
+		}
+	})
+	fmt.Println(most.Load() <= 2)
+	// Output: true
+}
+
 // A barrier keeps the nodes in step: in each round all of them read what was written in the round
 // before.
 func ExampleBarrier() {

@@ -131,8 +131,8 @@ func TestMutexesOfAProgramThatDies(t *testing.T) {
 			t.Error(err)
 		}
 	}
-	const abandoned = "a program ended with a mutex locked: it is unlocked"
-	if got := log.String(); strings.Count(got, abandoned) != 1 || !strings.Contains(got, "mutex=locked") {
+	const abandoned = "a program ended with a lock held: it is given back"
+	if got := log.String(); strings.Count(got, abandoned) != 1 || !strings.Contains(got, "lock=locked") {
 		t.Errorf("the log does not name the one mutex that was locked:\n%s", got)
 	}
 }

@@ -40,6 +40,7 @@ type program struct {
 	mu      sync.Mutex                         // guards what follows
 	waits   map[uint64]context.CancelCauseFunc // by question
 	mutexes map[uint64]*programMutex           // by the Mutex value's number in the program
+	pools   map[uint64]*programPool            // by the number of the RWMutex or Semaphore value there
 	loans   map[locks.ID]int                   // indexes of loans
 	holds   map[heldView]int                   // views that the program holds, and how often
 }
@@ -60,7 +61,7 @@ func newProgram(s *node, conn *net.UnixConn) *program {
 	return &program{
 		s: s, conn: newAttachConn(conn, maxQuestion),
 		waits: map[uint64]context.CancelCauseFunc{}, mutexes: map[uint64]*programMutex{},
-		loans: map[locks.ID]int{}, holds: map[heldView]int{},
+		pools: map[uint64]*programPool{}, loans: map[locks.ID]int{}, holds: map[heldView]int{},
 	}
 }
 
@@ -194,6 +195,9 @@ func (p *program) question(q question) error {
 	case askUnlock:
 		p.answer(q.id, 0, nil, p.unlock(q))
 		return nil
+	case askPut:
+		p.answer(q.id, 0, nil, p.put(q))
+		return nil
 	case askGiveBack:
 		p.s.sync.givenBack(locks.MutexID(string(q.data)), p.words) // or the loan has ended already
 		return nil
@@ -202,7 +206,8 @@ func (p *program) question(q question) error {
 	if ctx == nil {
 		return err
 	}
-	if q.kind == askLock || q.kind == askWait {
+	switch q.kind {
+	case askLock, askTake, askWait:
 		p.waitSync(ctx, q)
 		return nil
 	}
@@ -455,8 +460,13 @@ func (p *program) release() {
 			abandoned = append(abandoned, m.name)
 		}
 	}
+	for _, l := range p.pools {
+		if l.abandon() {
+			abandoned = append(abandoned, l.name)
+		}
+	}
 	for _, name := range abandoned {
-		p.s.log.Warn("a program ended with a mutex locked: it is unlocked", "pid", p.peer.PID, "mutex", name)
+		p.s.log.Warn("a program ended with a lock held: it is given back", "pid", p.peer.PID, "lock", name)
 	}
 	for v, times := range p.holds {
 		if r := p.s.cur.Load().regions[v.region]; r != nil {

@@ -10,7 +10,7 @@ import (
 	"pagemesh/locks"
 )
 
-// This file answers what a program asks about mutexes and barriers. No goroutine of the node waits for such
+// This file answers what a program asks about locks. No goroutine of the node waits for such
 // an answer: whoever brings the news writes it.
 
 // programMutex is the node's side of one Mutex value in a program.
@@ -19,7 +19,14 @@ type programMutex struct {
 	users int // goroutines of the program that wait for it or hold it; without any it is forgotten
 }
 
-// waitSync begins the wait for a mutex or at a barrier.
+// programPool is the node's side of one RWMutex or Semaphore value in a program. It is forgotten when nobody
+// waits and nothing is taken.
+type programPool struct {
+	nodePool
+	waiting int // guarded by the program's mu
+}
+
+// waitSync begins the wait for a lock.
 func (p *program) waitSync(ctx context.Context, q question) {
 	p.asked.Add(1)
 	if p.s.sync.prepared() {
@@ -36,9 +43,12 @@ func (p *program) waitSync(ctx context.Context, q question) {
 }
 
 func (p *program) beginSync(ctx context.Context, q question) {
-	if q.kind == askLock {
+	switch q.kind {
+	case askLock:
 		p.lock(ctx, q)
-	} else {
+	case askTake:
+		p.take(ctx, q)
+	default:
 		p.arrive(ctx, q)
 	}
 }
@@ -50,10 +60,10 @@ func (p *program) endSync(q question, value uint64, data []byte, err error) {
 	p.conn.writeSoon(answerFrame(q.id, value, data, err), &p.asked, p.end)
 }
 
-// begin begins a wait that then ends. If ctx ends before, cancel is called, and returns true if that ends it.
-func (p *program) begin(ctx context.Context, w *syncWaiter, cancel func(*syncWaiter) bool, then func(wakening)) {
+// begin begins a wait that then ends, or that is given up when ctx ends.
+func (p *program) begin(ctx context.Context, w *syncWaiter, then func(wakening)) {
 	giveUp := func() {
-		if cancel(w) {
+		if p.s.sync.cancel(w) {
 			then(wakening{err: context.Cause(ctx)})
 		}
 	}
@@ -75,7 +85,7 @@ func (p *program) lock(ctx context.Context, q question) {
 		p.endSync(q, 0, nil, err)
 		return
 	}
-	p.begin(ctx, &syncWaiter{mutex: &m.nodeMutex}, p.s.sync.cancelLock, func(how wakening) {
+	p.begin(ctx, &syncWaiter{mutex: &m.nodeMutex}, func(how wakening) {
 		token, data, err := uint64(how.Token), []byte(nil), how.error()
 		if l, ok := p.loan(m.id); err == nil && ok && p.s.sync.lend(&m.nodeMutex, token, l) {
 			data = binary.AppendUvarint(nil, uint64(l.index))
@@ -94,7 +104,7 @@ func (p *program) arrive(ctx context.Context, q question) {
 		p.endSync(q, 0, nil, err)
 		return
 	}
-	p.begin(ctx, &syncWaiter{barrier: name, parties: parties}, p.s.sync.cancelWait, func(how wakening) {
+	p.begin(ctx, &syncWaiter{barrier: name, parties: parties}, func(how wakening) {
 		err := how.error()
 		if how.Err == locks.Canceled && ctx.Err() != nil {
 			err = context.Cause(ctx)
@@ -156,4 +166,70 @@ func (p *program) unlock(q question) error {
 		p.exit(q.arg, m)
 	}
 	return err
+}
+
+// take takes permits.
+func (p *program) take(ctx context.Context, q question) {
+	l, err := p.enterPool(q)
+	if err != nil {
+		p.endSync(q, 0, nil, err)
+		return
+	}
+	p.begin(ctx, &syncWaiter{pool: &l.nodePool, count: uint64(q.n)}, func(how wakening) {
+		p.mu.Lock()
+		l.waiting--
+		p.forgetPool(q.arg, l)
+		p.mu.Unlock()
+		p.endSync(q, uint64(how.Token), nil, how.error())
+	})
+}
+
+// enterPool returns the node's side of the value that q is about, for one more waiter.
+func (p *program) enterPool(q question) (*programPool, error) {
+	name, size := string(q.data), uint64(q.off)
+	err := locks.CheckName(name)
+	if err == nil && size != locks.Everything {
+		err = locks.CheckPermits(int(q.off))
+	}
+	if err == nil && (q.n < 1 || q.n > q.off) {
+		err = fmt.Errorf("%d permits: want 1 to %d", q.n, q.off)
+	}
+	if err != nil {
+		return nil, err
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	l := p.pools[q.arg]
+	if l == nil {
+		l = &programPool{nodePool: nodePool{e: &p.s.sync, name: name, size: size}}
+		p.pools[q.arg] = l
+	}
+	if l.name != name || l.size != size {
+		return nil, fmt.Errorf("value %d is %q of %d and %q of %d", q.arg, l.name, l.size, name, size)
+	}
+	l.waiting++
+	return l, nil
+}
+
+// forgetPool forgets a value that is not used. The caller holds p.mu.
+func (p *program) forgetPool(value uint64, l *programPool) {
+	if l.waiting == 0 && l.inUse() == 0 {
+		delete(p.pools, value)
+	}
+}
+
+func (p *program) put(q question) error {
+	p.mu.Lock()
+	l := p.pools[q.arg]
+	p.mu.Unlock()
+	if l == nil {
+		return ErrNotHeld
+	}
+	if err := l.nodePool.put(uint64(q.n)); err != nil {
+		return err
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.forgetPool(q.arg, l)
+	return nil
 }

@@ -16,6 +16,7 @@ type backend interface {
 	// open creates or opens a region, whose name and options have not been checked.
 	open(ctx context.Context, name string, options RegionOptions) (*Region, error)
 	mutex(name string) mutex
+	pool(name string, size uint64) pool
 	wait(ctx context.Context, barrier string, parties int) error
 	// inspect answers a question of the control protocol.
 	inspect(ctx context.Context, kind controlKind, question []byte) (answer []byte, err error)
@@ -116,13 +117,13 @@ func (s *Space) Err() error {
 
 // Close ends this node's membership at once: the others are told, and pages that only this node held
 // are lost to them. It is for programs that are done together; a node that others still need calls
-// Leave. Whoever waits for a page, a mutex or a barrier here gets ErrClosed. It returns an error if a
+// Leave. Whoever waits for a page or a lock here gets ErrClosed. It returns an error if a
 // view is still held, whose memory then stays. A second Close has no effect.
 func (s *Space) Close() error { return s.b.close() }
 
 // Leave ends this node's membership without loss: everything it owns and homes moves to the others
-// first, while their work goes on. Whoever waits for a page, a mutex or a barrier here gets ErrClosed;
-// mutexes that are held and views are waited for. If ctx ends or the node that takes over is lost
+// first, while their work goes on. Whoever waits for a page or a lock here gets ErrClosed;
+// locks that are held and views are waited for. If ctx ends or the node that takes over is lost
 // meanwhile, the space is closed as by Close and the error says so.
 func (s *Space) Leave(ctx context.Context) error { return s.b.leave(ctx) }
 

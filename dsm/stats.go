@@ -110,15 +110,18 @@ type Status struct {
 // LockStatus is one lock or barrier as its home sees it.
 type LockStatus struct {
 	Name     string             `json:"name"`
-	Kind     string             `json:"kind"`     // "mutex" or "barrier"
+	Kind     string             `json:"kind"`     // "mutex", "rwmutex", "semaphore" or "barrier"
 	Home     pagetable.NodeID   `json:"home"`     // the node that keeps its queue or count
-	Holder   pagetable.NodeID   `json:"holder"`   // of a mutex: where it is or was last held; 0 if nowhere
-	Waiting  []pagetable.NodeID `json:"waiting"`  // for a mutex, in their order; at a barrier, arrived
+	Holder   pagetable.NodeID   `json:"holder"`   // of a mutex, or of a writer: where it is or was last held; 0 if nowhere
+	Holders  []pagetable.NodeID `json:"holders"`  // that have permits, or the right to read; in use or kept
+	Waiting  []pagetable.NodeID `json:"waiting"`  // in their order; at a barrier, arrived
 	Token    uint64             `json:"token"`    // last fencing token the home knows of
 	Parties  int                `json:"parties"`  // of a barrier
 	Arrived  int                `json:"arrived"`  // of a barrier, in the present phase
-	Acquires uint64             `json:"acquires"` // of a mutex, or completed phases of a barrier
-	// OwnerDied: a mutex was held by a node that was lost, and was granted anew.
+	Permits  int                `json:"permits"`  // of a semaphore
+	Free     int                `json:"free"`     // permits of a semaphore that are with no node
+	Acquires uint64             `json:"acquires"` // of a mutex, by writers, or completed phases of a barrier
+	// OwnerDied: a mutex was, or may have been, held by a node that was lost, and was granted anew.
 	OwnerDied bool `json:"owner_died"`
 	// Broken: a node that took part in a barrier was lost.
 	Broken bool `json:"broken"`

@@ -8,9 +8,9 @@ import (
 	"pagemesh/locks"
 )
 
-// ErrNotHeld is returned by Mutex.Unlock if the mutex is not locked through this value: the other values
-// of the same name don't count.
-var ErrNotHeld = errors.New("mutex is not held")
+// ErrNotHeld is returned by Unlock, RUnlock and Release if what they give back is not held through this
+// value: the other values of the same name don't count.
+var ErrNotHeld = errors.New("not held")
 
 // Mutex is a lock of the space, known by its name at all nodes. Waiting nodes get it first come, first
 // served; at the node that had it last it is taken again without a message. A Mutex value may be
@@ -49,6 +49,115 @@ func (m *Mutex) Lock(ctx context.Context) (token uint64, err error) {
 func (m *Mutex) Unlock() error {
 	if err := m.m.unlock(); err != nil {
 		return fmt.Errorf("unlock mutex %q: %w", m.name, err)
+	}
+	return nil
+}
+
+// pool is how an RWMutex or a Semaphore is reached: through the node in this process, or one in another.
+type pool interface {
+	take(ctx context.Context, count uint64) (token uint64, err error)
+	put(count uint64) error
+}
+
+// RWMutex is a lock of the space, known by its name at all nodes, which any number of readers or one
+// writer holds. All who wait get it first come, first served, so that readers don't keep a writer out: whoever
+// comes to read after a writer has begun to wait waits behind it. A node keeps its right to read, or to
+// write, until somebody elsewhere needs the lock, and until then takes it again without a message to others.
+// An RWMutex value may be shared by goroutines. It is not reentrant, not even for readers.
+type RWMutex struct {
+	name string
+	p    pool
+}
+
+// RWMutex returns the read/write mutex of that name, like Mutex. It shares nothing with the Mutex of that name.
+func (s *Space) RWMutex(name string) *RWMutex {
+	return &RWMutex{name: name, p: s.b.pool(name, locks.Everything)}
+}
+
+// Lock waits until nobody else holds the mutex, or ctx ends. It returns a fencing token, as Mutex.Lock does,
+// which is greater than those of all writers before. Its errors are those of Mutex.Lock.
+func (m *RWMutex) Lock(ctx context.Context) (token uint64, err error) {
+	token, err = m.take(ctx, locks.Everything)
+	if err != nil {
+		return 0, fmt.Errorf("lock rwmutex %q: %w", m.name, err)
+	}
+	return token, nil
+}
+
+// RLock waits until no writer holds the mutex, or ctx ends. Its errors are those of Mutex.Lock.
+func (m *RWMutex) RLock(ctx context.Context) error {
+	if _, err := m.take(ctx, 1); err != nil {
+		return fmt.Errorf("read-lock rwmutex %q: %w", m.name, err)
+	}
+	return nil
+}
+
+func (m *RWMutex) take(ctx context.Context, count uint64) (token uint64, err error) {
+	if err := locks.CheckName(m.name); err != nil {
+		return 0, err
+	}
+	return m.p.take(ctx, count)
+}
+
+// Unlock ends what Lock began. What was written before is seen by whoever locks next, to read or to write. It
+// returns ErrNotHeld if there is no writer.
+func (m *RWMutex) Unlock() error {
+	if err := m.p.put(locks.Everything); err != nil {
+		return fmt.Errorf("unlock rwmutex %q: %w", m.name, err)
+	}
+	return nil
+}
+
+// RUnlock ends what one RLock began. It returns ErrNotHeld if there is no reader.
+func (m *RWMutex) RUnlock() error {
+	if err := m.p.put(1); err != nil {
+		return fmt.Errorf("read-unlock rwmutex %q: %w", m.name, err)
+	}
+	return nil
+}
+
+// Semaphore is a number of permits of the space, known by its name at all nodes. Whoever waits for permits
+// gets them first come, first served, even if those who come later want fewer. A node keeps permits that were
+// released there until somebody elsewhere waits, and until then acquires them again without a message. A
+// Semaphore value may be shared by goroutines, one may release what another has acquired.
+type Semaphore struct {
+	name    string
+	permits int
+	p       pool
+}
+
+// Semaphore returns the semaphore of that name, 1 to 128 bytes, with that number of permits, from 1. It asks
+// nobody: a semaphore comes to be with its first Acquire, which also says if name or number are wrong.
+func (s *Space) Semaphore(name string, permits int) *Semaphore {
+	return &Semaphore{name: name, permits: permits, p: s.b.pool(name, uint64(permits))}
+}
+
+// Acquire waits for n permits until ctx ends. Its errors are ErrMismatch if others use the semaphore with
+// another number of permits, and those of Mutex.Lock. The permits of a node that is lost come back.
+func (s *Semaphore) Acquire(ctx context.Context, n int) error {
+	err := errors.Join(locks.CheckName(s.name), locks.CheckPermits(s.permits))
+	switch {
+	case err != nil:
+	case n < 1 || n > s.permits:
+		err = fmt.Errorf("%d permits: want 1 to %d", n, s.permits)
+	default:
+		_, err = s.p.take(ctx, uint64(n))
+	}
+	if err != nil {
+		return fmt.Errorf("acquire semaphore %q of %d: %w", s.name, s.permits, err)
+	}
+	return nil
+}
+
+// Release gives n permits back. What was written before is seen by whoever gets one of them. It returns
+// ErrNotHeld if fewer were acquired through this value.
+func (s *Semaphore) Release(n int) error {
+	err := ErrNotHeld
+	if n > 0 && n <= s.permits {
+		err = s.p.put(uint64(n))
+	}
+	if err != nil {
+		return fmt.Errorf("release semaphore %q of %d: %w", s.name, s.permits, err)
 	}
 	return nil
 }

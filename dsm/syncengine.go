@@ -30,7 +30,7 @@ func (m *nodeMutex) lock(ctx context.Context) (token uint64, err error) {
 	if err := m.e.prepare(ctx); err != nil {
 		return 0, err
 	}
-	how, ok := m.e.await(ctx, &syncWaiter{mutex: m}, m.e.cancelLock)
+	how, ok := m.e.await(ctx, &syncWaiter{mutex: m})
 	if !ok {
 		return 0, context.Cause(ctx)
 	}
@@ -57,7 +57,7 @@ func (s *node) wait(ctx context.Context, name string, parties int) error {
 	if err := e.prepare(ctx); err != nil {
 		return err
 	}
-	how, _ := e.await(ctx, &syncWaiter{barrier: name, parties: parties}, e.cancelWait)
+	how, _ := e.await(ctx, &syncWaiter{barrier: name, parties: parties})
 	if how.Err == locks.Canceled && ctx.Err() != nil {
 		return context.Cause(ctx)
 	}
@@ -84,12 +84,14 @@ type syncEngine struct {
 	idle chan struct{}
 }
 
-// syncWaiter is one goroutine in Lock or Wait.
+// syncWaiter is one goroutine in Lock, Acquire or Wait: of a mutex, a pool, or else a barrier.
 type syncWaiter struct {
 	id      locks.Waiter
 	woken   chan wakening  // receives once; capacity 1
 	then    func(wakening) // or this is called, without any lock; it must not block
-	mutex   *nodeMutex     // nil for a barrier
+	mutex   *nodeMutex
+	pool    *nodePool
+	count   uint64 // permits of the pool
 	barrier string
 	parties int
 }
@@ -132,7 +134,7 @@ func (w wakening) error() error {
 	case w.Err == locks.OK:
 		return nil
 	case w.Err == locks.Mismatch:
-		return fmt.Errorf("%w: others use it with another number of parties", ErrMismatch)
+		return fmt.Errorf("%w: others use it with another number of parties or permits", ErrMismatch)
 	case w.Err == locks.Leaving, w.Err == locks.Canceled:
 		return ErrClosed
 	}
@@ -167,7 +169,7 @@ func (e *syncEngine) do(event func()) {
 	e.s.putWork(out)
 }
 
-// begin begins a wait, for w.mutex or at w.barrier.
+// begin begins a wait.
 func (e *syncEngine) begin(w *syncWaiter) {
 	e.do(func() {
 		if e.err != nil {
@@ -177,17 +179,20 @@ func (e *syncEngine) begin(w *syncWaiter) {
 		e.last++
 		w.id = e.last
 		e.waiters[w.id] = w
-		if w.mutex != nil {
+		switch {
+		case w.mutex != nil:
 			e.m.Lock(w.mutex.name, w.id, &e.rd)
-		} else {
+		case w.pool != nil:
+			e.m.Take(w.pool.name, w.pool.size, w.count, w.id, &e.rd)
+		default:
 			e.m.Wait(w.barrier, w.parties, w.id, &e.rd)
 		}
 	})
 }
 
-// await begins a wait and returns how it ended. When ctx is done, cancel is called, and returns true if the
-// wait is over with that.
-func (e *syncEngine) await(ctx context.Context, w *syncWaiter, cancel func(*syncWaiter) bool) (wakening, bool) {
+// await begins a wait and returns how it ended. It returns false if it was given up because
+// ctx is done.
+func (e *syncEngine) await(ctx context.Context, w *syncWaiter) (wakening, bool) {
 	w.woken = make(chan wakening, 1)
 	e.begin(w)
 	select {
@@ -199,7 +204,7 @@ func (e *syncEngine) await(ctx context.Context, w *syncWaiter, cancel func(*sync
 	case how := <-w.woken:
 		return how, true
 	case <-ctx.Done():
-		if cancel(w) {
+		if e.cancel(w) {
 			return wakening{}, false
 		}
 		return <-w.woken, true
@@ -215,20 +220,26 @@ func (e *syncEngine) unlock(m *nodeMutex) (held bool) {
 	return held
 }
 
-// cancelLock reports whether the wait for a mutex was still open and is over now.
-func (e *syncEngine) cancelLock(w *syncWaiter) (canceled bool) {
+// cancel gives a wait up. It returns true if it is over with that. If not, it has ended, or ends in the usual
+// way: at a barrier with locks.Canceled if that was in time.
+func (e *syncEngine) cancel(w *syncWaiter) (canceled bool) {
 	e.do(func() {
-		if canceled = e.m.CancelLock(w.mutex.id, w.id); canceled {
+		if canceled = e.withdraw(w); canceled {
 			delete(e.waiters, w.id)
 		}
 	})
 	return canceled
 }
 
-// cancelWait takes an arrival at a barrier back. The wait ends in the usual way, with locks.Canceled if that
-// was in time. It returns false.
-func (e *syncEngine) cancelWait(w *syncWaiter) bool {
-	e.do(func() { e.m.CancelWait(locks.BarrierID(w.barrier), w.parties, w.id, &e.rd) })
+// withdraw is cancel for the machine. The caller holds e.mu.
+func (e *syncEngine) withdraw(w *syncWaiter) (canceled bool) {
+	switch {
+	case w.mutex != nil:
+		return e.m.CancelLock(w.mutex.id, w.id)
+	case w.pool != nil:
+		return e.m.CancelTake(w.pool.name, w.pool.size, w.id, &e.rd)
+	}
+	e.m.CancelWait(locks.BarrierID(w.barrier), w.parties, w.id, &e.rd)
 	return false
 }
 
@@ -247,13 +258,23 @@ func (e *syncEngine) perform(out *transport.Outbox) {
 		if w == nil {
 			continue // its wait was ended by fail
 		}
-		if w.mutex != nil && k.Err == locks.OK {
-			w.mutex.holder = k.Waiter
+		if k.Err == locks.OK {
+			w.has(k.Waiter)
 		}
 		e.end(w, wakening{Woken: k})
 	}
 	e.rd.Reset()
 	e.noteIdle()
+}
+
+// has notes that a waiter has what it waited for. The caller holds the engine's mu.
+func (w *syncWaiter) has(id locks.Waiter) {
+	switch {
+	case w.mutex != nil:
+		w.mutex.holder = id
+	case w.pool != nil:
+		w.pool.taken += w.count
+	}
 }
 
 // noteIdle tells a node that leaves when its locks don't keep it any more. The caller holds e.mu.
@@ -324,15 +345,12 @@ func (e *syncEngine) newView(v coherence.View, gone []pagetable.NodeID) {
 }
 
 // surrender gives back what is cached here and ends all waits; nobody here can lock or wait from now on.
-// The channel is closed when no mutex is held here any more and every arrival at a barrier is taken back.
+// The channel is closed when no mutex or permit is held here any more and every arrival at a barrier is taken back.
 func (e *syncEngine) surrender() <-chan struct{} {
 	e.do(func() {
 		e.idle = make(chan struct{})
 		for id, w := range e.waiters {
-			switch {
-			case w.mutex == nil:
-				e.m.CancelWait(locks.BarrierID(w.barrier), w.parties, id, &e.rd)
-			case e.m.CancelLock(w.mutex.id, id):
+			if e.withdraw(w) {
 				delete(e.waiters, id)
 				e.end(w, wakening{err: ErrClosed})
 			}
@@ -365,7 +383,7 @@ func (e *syncEngine) status() []LockStatus {
 		list = append(list, LockStatus{
 			Name: l.Name, Kind: l.Kind, Home: e.s.self, Holder: l.Holder, Waiting: slices.Clone(l.Waiting),
 			Token: uint64(l.Token), Parties: l.Parties, Arrived: l.Arrived, Acquires: l.Acquires,
-			OwnerDied: l.OwnerDied, Broken: l.Broken,
+			OwnerDied: l.OwnerDied, Broken: l.Broken, Holders: l.Holders, Permits: l.Permits, Free: l.Free,
 		})
 	}
 	return list

@@ -14,11 +14,12 @@ import (
 )
 
 const locksLong = `Show the locks and barriers of a running space as their homes see them: who holds or
-last held a mutex, who waits, how often it was taken; how many have arrived at a barrier.
-A mutex that is taken again where it was last held takes no message, and is not counted.
+last held a mutex, who reads or writes, who has permits of a semaphore and how many are
+free, who waits, how often it was taken; how many have arrived at a barrier.
+What is taken again where it was last held takes no message, and is not counted.
 
-The JSON value is an array of {name, kind, home, holder, waiting, token, parties,
-arrived, acquires, owner_died, broken}.`
+The JSON value is an array of {name, kind, home, holder, holders, waiting, token, parties,
+arrived, permits, free, acquires, owner_died, broken}.`
 
 func newLocks() *cobra.Command {
 	var f inspectFlags
@@ -57,10 +58,13 @@ var lockColumns = []output.Column[dsm.LockStatus]{
 	{Name: "kind", Title: "KIND", Text: true, Value: func(l dsm.LockStatus) any { return l.Kind }},
 	{Name: "home", Title: "HOME", Text: true, Value: func(l dsm.LockStatus) any { return uint32(l.Home) }, Show: func(l dsm.LockStatus) string { return l.Home.String() }},
 	{Name: "holder", Title: "HOLDER", Text: true, Value: func(l dsm.LockStatus) any { return uint32(l.Holder) }, Show: showHolder},
+	{Name: "holders", Text: true, Value: func(l dsm.LockStatus) any { return nodeNumbers(l.Holders) }},
 	{Name: "waiting", Title: "WAITING", Text: true, Value: func(l dsm.LockStatus) any { return nodeNumbers(l.Waiting) }, Show: showWaiting},
 	{Name: "token", Title: "TOKEN", Value: func(l dsm.LockStatus) any { return l.Token }},
 	{Name: "parties", Value: func(l dsm.LockStatus) any { return l.Parties }},
 	{Name: "arrived", Title: "ARRIVED", Value: func(l dsm.LockStatus) any { return l.Arrived }, Show: showArrived},
+	{Name: "permits", Value: func(l dsm.LockStatus) any { return l.Permits }},
+	{Name: "free", Title: "FREE", Value: func(l dsm.LockStatus) any { return l.Free }, Show: showFree},
 	{Name: "acquires", Title: "TIMES", Value: func(l dsm.LockStatus) any { return l.Acquires }, Show: func(l dsm.LockStatus) string { return output.Count(l.Acquires) }},
 	{Name: "owner_died", Value: func(l dsm.LockStatus) any { return l.OwnerDied }},
 	{Name: "broken", Title: "STATE", Text: true, Value: func(l dsm.LockStatus) any { return l.Broken }, Show: showState, Alarm: func(l dsm.LockStatus) bool { return l.Broken || l.OwnerDied }},
@@ -68,20 +72,30 @@ var lockColumns = []output.Column[dsm.LockStatus]{
 
 func showHolder(l dsm.LockStatus) string {
 	if l.Holder == 0 {
-		return "-"
+		return nodeNames(l.Holders)
 	}
 	return l.Holder.String()
 }
 
-func showWaiting(l dsm.LockStatus) string {
-	if len(l.Waiting) == 0 {
+func showWaiting(l dsm.LockStatus) string { return nodeNames(l.Waiting) }
+
+// nodeNames returns node ids as a table shows them, "n1 n2".
+func nodeNames(nodes []pagetable.NodeID) string {
+	if len(nodes) == 0 {
 		return "-"
 	}
 	var names []string
-	for _, n := range l.Waiting {
+	for _, n := range nodes {
 		names = append(names, n.String())
 	}
 	return strings.Join(names, " ")
+}
+
+func showFree(l dsm.LockStatus) string {
+	if l.Permits == 0 {
+		return "-"
+	}
+	return fmt.Sprintf("%d of %d", l.Free, l.Permits)
 }
 
 func showArrived(l dsm.LockStatus) string {
