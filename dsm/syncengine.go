@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"slices"
 	"sync"
+	"sync/atomic"
 
 	"pagemesh/coherence"
 	"pagemesh/locks"
@@ -67,9 +68,12 @@ func (s *node) wait(ctx context.Context, name string, parties int) error {
 // syncEngine is the one place where events meet the lock machine: calls of the program, messages and
 // views go in, and the Ready that comes out is performed under the same lock.
 type syncEngine struct {
-	s  *node
-	mu sync.Mutex // guards all that follows
-	m  *locks.Machine
+	s *node
+	// placed: the machine knows the homes of locks. The node has a view with them a little earlier; who
+	// used a lock by then would take the coordinator for its home.
+	placed atomic.Bool
+	mu     sync.Mutex // guards all that follows
+	m      *locks.Machine
 	// view is the one that the homes of the machine's epoch come from. Another epoch gets another one;
 	// within its epoch it changes, once, when the locks are placed.
 	view    *coherence.View
@@ -148,7 +152,7 @@ func (e *syncEngine) init(s *node) {
 }
 
 // prepared reports whether prepare has nothing to do.
-func (e *syncEngine) prepared() bool { return e.s.refusal() == nil && len(e.s.view().Locks.Nodes) > 0 }
+func (e *syncEngine) prepared() bool { return e.s.refusal() == nil && e.placed.Load() }
 
 // prepare has the homes of locks placed once, before the first wait.
 func (e *syncEngine) prepare(ctx context.Context) error {
@@ -318,6 +322,7 @@ func (e *syncEngine) newView(v coherence.View, gone []pagetable.NodeID) {
 	defer e.s.putWork(work)
 	e.mu.Lock()
 	defer e.release()
+	e.placed.Store(len(v.Locks.Nodes) > 0)
 	if e.m != nil && v.Epoch == e.m.Epoch() {
 		*e.view = v
 		return
