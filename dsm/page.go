@@ -115,10 +115,12 @@ func (pg *page) pin(r *region, a pagetable.Access, site uintptr) {
 	if !pg.proto.Pin(a) {
 		panic(fmt.Sprintf("dsm: pin %v without the right: %v", a, &pg.proto))
 	}
-	if a == pagetable.WriteAccess {
+	if a == pagetable.WriteAccess && !pg.traffic.twinned {
 		pg.traffic.shared(r.frame(pg.proto.ID().Index()), true)
 	}
-	r.s.memory.kept(pg)
+	if pg.evicting {
+		r.s.memory.kept(pg)
+	}
 	pg.pins = append(pg.pins, pin{a, site})
 }
 

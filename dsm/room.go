@@ -90,14 +90,12 @@ func (m *memoryUse) evicted(pg *page) {
 	}
 }
 
-// kept notes that a view holds the page: its eviction waits for the end of the view, so nobody may count
-// on it.
+// kept notes that a view holds a page that is being evicted: that waits for the end of the view now, so
+// nobody may count on it.
 func (m *memoryUse) kept(pg *page) {
-	if pg.evicting {
-		pg.evicting = false
-		m.evicting.Add(-1)
-		m.call()
-	}
+	pg.evicting = false
+	m.evicting.Add(-1)
+	m.call()
 }
 
 // keepRoom evicts pages until the space is closed.
