@@ -15,6 +15,10 @@ import (
 //	run   = words since the run before, as uvarint · words in this run times two, plus one if partial, as uvarint · words
 //	words = if whole:   the words
 //	        if partial: a mask for each word, bit i for byte i, and then those bytes
+//
+// Pages are read and written here while goroutines write to other bytes of them through views. The race detector
+// would take that for a race of theirs, so the functions that touch pages are hidden from it, with all that
+// they call to do so. A race between two goroutines of the program is still seen.
 const wordSize = 8
 
 // MaxDiff returns the length of the longest diff of a page: whole and partial words that take turns.
@@ -26,11 +30,13 @@ const skipSize = 64
 // TakeDiff appends to dst how page differs from twin, and makes the two alike: what is written to the page
 // while this runs is in this diff or in the next one. Nothing is appended if they don't differ.
 // Preconditions: page and twin have one length, a multiple of 64.
+//
+//go:norace
 func TakeDiff(dst, page, twin []byte) []byte {
 	e := diffEncoder{out: dst}
 	for at := 0; at < len(page); at += skipSize {
 		p, t := page[at:at+skipSize:at+skipSize], twin[at:at+skipSize:at+skipSize]
-		if string(p) == string(t) {
+		if alike(p, t) {
 			continue
 		}
 		for i := 0; i < skipSize; i += wordSize {
@@ -43,6 +49,17 @@ func TakeDiff(dst, page, twin []byte) []byte {
 	}
 	e.end()
 	return e.out
+}
+
+// alike compares skipSize bytes.
+//
+//go:norace
+func alike(p, t []byte) bool {
+	var x uint64
+	for i := 0; i < skipSize; i += wordSize {
+		x |= binary.LittleEndian.Uint64(p[i:]) ^ binary.LittleEndian.Uint64(t[i:])
+	}
+	return x == 0
 }
 
 // byteMask returns which bytes of x are not zero, bit i for byte i.
@@ -165,8 +182,27 @@ func (r *diffRun) skip(diff []byte) ([]byte, error) {
 	return diff, nil
 }
 
+// EachRun calls f for every run of words that a diff of a page of that size writes to, in part or as a whole, with
+// its first byte and the one after its last.
+// Preconditions: as ApplyDiff.
+func EachRun(diff []byte, pageSize int, f func(start, end int)) {
+	var r diffRun
+	for len(diff) > 0 {
+		var err error
+		if diff, err = r.next(diff, pageSize/wordSize); err == nil {
+			diff, err = r.skip(diff)
+		}
+		if err != nil {
+			panic(err)
+		}
+		f((r.end-r.count)*wordSize, r.end*wordSize)
+	}
+}
+
 // ApplyDiff writes what a diff says to page.
 // Preconditions: CheckDiff has found nothing wrong with it, or it comes from TakeDiff.
+//
+//go:norace
 func ApplyDiff(page, diff []byte) {
 	var r diffRun
 	for len(diff) > 0 {
@@ -179,10 +215,25 @@ func ApplyDiff(page, diff []byte) {
 			diff = applyPartial(to, diff)
 			continue
 		}
-		diff = diff[copy(to, diff):]
+		CopyWords(to, diff)
+		diff = diff[len(to):]
 	}
 }
 
+// CopyWords copies the words of from to to, as many as to has. Those that are equal are not written, so that who
+// reads them meanwhile is not disturbed.
+// Preconditions: the length of to is a multiple of 8, and from is not shorter.
+//
+//go:norace
+func CopyWords(to, from []byte) {
+	for i := 0; i+wordSize <= len(to); i += wordSize {
+		if v := binary.LittleEndian.Uint64(from[i:]); v != binary.LittleEndian.Uint64(to[i:]) {
+			binary.LittleEndian.PutUint64(to[i:], v)
+		}
+	}
+}
+
+//go:norace
 func applyPartial(to, diff []byte) []byte {
 	for ; len(to) > 0; to = to[wordSize:] {
 		mask := diff[0]
@@ -199,6 +250,8 @@ func applyPartial(to, diff []byte) []byte {
 // as in fresh, and twin becomes fresh. A word that fresh doesn't change is not written, so that who reads or
 // writes it meanwhile, through a view that was taken before, is not disturbed.
 // Preconditions: the three have one length, a multiple of 8.
+//
+//go:norace
 func Merge(page, twin, fresh []byte) {
 	for i := 0; i+wordSize <= len(page); i += wordSize {
 		f, t := binary.LittleEndian.Uint64(fresh[i:]), binary.LittleEndian.Uint64(twin[i:])

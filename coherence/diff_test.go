@@ -2,11 +2,10 @@ package coherence
 
 import (
 	"bytes"
+	"encoding/binary"
 	"math"
 	"math/rand/v2"
 	"testing"
-
-	"encoding/binary"
 
 	"pgregory.net/rapid"
 )
@@ -53,8 +52,10 @@ func TestDiffSaysWhatChanged(t *testing.T) {
 		page := bytes.Clone(twin)
 		scribble(rng, page, rapid.IntRange(0, 40).Draw(t, "runs"))
 		want := bytes.Clone(other)
+		words := map[int]bool{}
 		for i, b := range naiveDiff(page, twin) {
 			want[i] = b
+			words[i/wordSize] = true
 		}
 		diff := TakeDiff([]byte("kept"), page, twin)
 		if !bytes.Equal(twin, page) {
@@ -69,6 +70,17 @@ func TestDiffSaysWhatChanged(t *testing.T) {
 		}
 		if len(diff) > MaxDiff(size) {
 			t.Fatalf("a diff of %d bytes, want at most %d", len(diff), MaxDiff(size))
+		}
+		EachRun(diff, size, func(start, end int) {
+			for word := start / wordSize; word < end/wordSize; word++ {
+				if !words[word] {
+					t.Fatalf("word %d is in a run and does not differ, or is in two", word)
+				}
+				delete(words, word)
+			}
+		})
+		if len(words) > 0 {
+			t.Fatalf("the words %v differ and are in no run", words)
 		}
 		if ApplyDiff(other, diff); !bytes.Equal(other, want) {
 			t.Fatal("the diff wrote something else than what had changed")

@@ -56,6 +56,17 @@ var kindNames = [...]string{
 	Flush: "flush", FlushAck: "flush-ack",
 }
 
+// Fits reports whether the message is one of the protocol of release regions, or of sequential ones.
+func (m Message) Fits(release bool) bool {
+	switch m.Kind {
+	case Request, Grant, Handoff, Taken:
+		return m.Content != Diff
+	case Flush, FlushAck:
+		return release && (m.Content == Diff) == (m.Kind == Flush)
+	}
+	return !release && m.Content != Diff
+}
+
 // Opens reports whether a message of that kind opens a transaction. A home that leaves drops these.
 func (k Kind) Opens() bool { return k == Request || k == Surrender || k == Evict }
 

@@ -199,6 +199,8 @@ func sameRegion(old, want pagetable.Region) error {
 		return fmt.Errorf("region %q has %d bytes, not %d: %w", old.Name, old.Size, want.Size, ErrRegionExists)
 	case want.PageSize != 0 && old.PageSize != want.PageSize:
 		return fmt.Errorf("region %q has pages of %d bytes, not %d: %w", old.Name, old.PageSize, want.PageSize, ErrRegionExists)
+	case old.Consistency != want.Consistency && (want.Size != 0 || want.Consistency != pagetable.Sequential):
+		return fmt.Errorf("region %q has %v consistency, not %v: %w", old.Name, old.Consistency, want.Consistency, ErrRegionExists)
 	case want.Size == 0:
 	case old.Placement.Kind != want.Placement.Kind,
 		len(want.Placement.Nodes) != 0 && !slices.Equal(old.Placement.Nodes, want.Placement.Nodes):

@@ -15,9 +15,9 @@ const (
 	maxRegions    = 1 << 20
 	viewFields    = 10
 	memberFields  = 5
-	regionFields  = 7
+	regionFields  = 8
 	maxPlacement  = MaxMembers
-	minRegionWire = 8 // bytes that a region takes at least
+	minRegionWire = 9 // bytes that a region takes at least
 )
 
 // EncodeView returns v's wire form.
@@ -76,6 +76,7 @@ func (w viewWriter) region(r pagetable.Region) {
 	w.uint(uint64(r.PageSize))
 	w.placement(r.Placement)
 	w.string(r.Layout)
+	w.uint(uint64(r.Consistency))
 }
 
 func (w viewWriter) placement(p pagetable.Placement) {
@@ -210,7 +211,8 @@ func (r *viewReader) region() pagetable.Region {
 		ID: pagetable.RegionID(r.uint(uint64(pagetable.MaxRegionID))), Name: r.string(pagetable.MaxNameLen),
 		Base: pagetable.Addr(r.uint(uint64(pagetable.WindowEnd))), Size: r.uint(pagetable.MaxRegionSize),
 		PageSize: int(r.uint(pagetable.MaxPageSize)), Placement: r.placement(),
-		Layout: r.string(pagetable.MaxLayoutLen),
+		Layout:      r.string(pagetable.MaxLayoutLen),
+		Consistency: pagetable.Consistency(r.uint(uint64(pagetable.Release))),
 	}
 }
 

@@ -11,6 +11,10 @@ import (
 // The word operations act on one 8-byte word at an offset that is a multiple of 8 (else
 // ErrMisaligned), in the byte order of the machine. They are atomic with respect to every other
 // access in the space, and sequentially consistent among each other.
+//
+// In a release region Load and Store are plain accesses, and Add, Swap and CompareAndSwap return
+// ErrConsistency: two nodes may have the word at once. Put words that nodes count on without a mutex into a
+// sequential region.
 
 // Load returns the word at off, in bytes. Its errors, and those of the other word operations, are
 // ErrMisaligned, ErrRange, and those of waiting for a page (see the package comment).
@@ -49,6 +53,9 @@ func (r *Region) word(ctx context.Context, off int64, o wordOp) (v uint64, ok bo
 	}
 	if err := r.check(off, 8); err != nil {
 		return 0, false, err
+	}
+	if o.kind > wordStore && r.consistency == pagetable.Release {
+		return 0, false, fmt.Errorf("word at %d of region %q: %w", off, r.name, ErrConsistency)
 	}
 	if v, ok, err = r.m.word(ctx, off, o); err != nil {
 		err = fmt.Errorf("word at %d of region %q: %w", off, r.name, err)

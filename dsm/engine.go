@@ -55,7 +55,11 @@ func (r *region) lockLive(index uint64) *page {
 		// The view is read with the page locked: a later view will find this page and tell it.
 		v := r.s.view()
 		meta := r.meta.Load()
-		pg.proto = coherence.MakePage(pagetable.MakePageID(meta.ID, index), r.s.self, v.Home(*meta, index), v.Epoch)
+		makePage := coherence.MakePage
+		if r.release {
+			makePage = coherence.MakeReleasePage
+		}
+		pg.proto = makePage(pagetable.MakePageID(meta.ID, index), r.s.self, v.Home(*meta, index), v.Epoch)
 		pg.live = true
 	}
 	return pg
@@ -154,7 +158,7 @@ func (w *work) perform(r *region, pg *page, cause coherence.Message, body []byte
 func (w *work) effects(r *region, pg *page, cause coherence.Message, body []byte) {
 	rd := &w.rd
 	frame := r.frame(pg.proto.ID().Index())
-	pg.install(rd.Install, frame, cause, body)
+	w.install(r, pg, frame, cause, body)
 	switch {
 	case rd.Before != rd.After:
 		frame = w.protect(r, pg, frame)
@@ -163,6 +167,9 @@ func (w *work) effects(r *region, pg *page, cause coherence.Message, body []byte
 	}
 	for i := range rd.Send {
 		w.send(pg, &rd.Send[i], frame)
+	}
+	if r.release {
+		w.noteChanges(pg)
 	}
 	if rd.Woken != pagetable.NoAccess {
 		pg.wake(r, rd.Woken, frame)
@@ -173,6 +180,14 @@ func (w *work) effects(r *region, pg *page, cause coherence.Message, body []byte
 	}
 	w.noteDelay(r, pg)
 	pg.noteVacant()
+}
+
+func (w *work) install(r *region, pg *page, frame []byte, cause coherence.Message, body []byte) {
+	if r.release {
+		w.installChanged(pg, frame, cause, body)
+		return
+	}
+	pg.install(w.rd.Install, frame, cause, body)
 }
 
 // install puts what a grant carries into the frame. Bytes of the node itself are there already.
@@ -196,13 +211,13 @@ func (w *work) protect(r *region, pg *page, frame []byte) []byte {
 		w.s.memory.occupy(r, pg)
 	}
 	if rd.After == pagetable.WriteAccess {
-		if r.mapped {
+		if r.mapped && !r.release {
 			pg.traffic.shared(frame, pg.used)
 		}
 		pg.used = true
 	}
 	r.setRight(pg, rd.Before, rd.After)
-	if rd.Before == pagetable.WriteAccess {
+	if rd.Before == pagetable.WriteAccess && pg.changes.twin == nil {
 		pg.traffic.writeLost(frame)
 	}
 	if rd.After != pagetable.NoAccess {
@@ -212,6 +227,7 @@ func (w *work) protect(r *region, pg *page, frame []byte) []byte {
 		pg.traffic.Invalidations++
 	}
 	if r.mapped || pg.evicting {
+		w.putAside(pg, frame)
 		frame = w.takeAway(r, pg, frame)
 	}
 	w.s.memory.evicted(pg)
@@ -253,10 +269,13 @@ func (w *work) send(pg *page, m *coherence.Message, frame []byte) {
 		return
 	}
 	var body []byte
-	if m.Content == coherence.Bytes {
-		body = frame
-		pg.traffic.BytesOut += uint64(len(frame))
+	switch m.Content {
+	case coherence.Bytes:
+		body = w.steady(pg, frame)
+	case coherence.Diff:
+		body = w.diff(pg, m.Txn, frame)
 	}
+	pg.traffic.BytesOut += uint64(len(body))
 	// A peer that can't be reached is about to be declared lost; the new epoch settles its pages.
 	_ = w.out.Send(m.To, w.codec.Encode(classPage, *m), body)
 }

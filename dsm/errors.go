@@ -31,6 +31,8 @@ var (
 	// ErrNotMapped says that memory can't be reached by plain loads and stores: the program is not attached
 	// to a node (see Config.Attach), or the region's pages are smaller than the system's.
 	ErrNotMapped = errors.New("not mapped")
+	// ErrConsistency says that an operation needs a sequential region.
+	ErrConsistency = errors.New("not in a release region")
 	// ErrJoin says that the node could not become a member; the text says why.
 	ErrJoin = errors.New("can't join")
 )

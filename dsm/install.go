@@ -54,6 +54,7 @@ func (s *node) install(v coherence.View) {
 			s.logGone(n, v)
 		}
 	}
+	s.intervals.forget(gone)
 	s.sync.newView(v, gone)
 	for _, p := range s.peers.all() {
 		s.release(p)

@@ -34,6 +34,9 @@ func (s *node) depart(ctx context.Context) error {
 		return err
 	}
 	s.leaving.Store(true)
+	if err := s.intervals.release(); err != nil {
+		return err
+	}
 	me, _ := s.view().Member(s.self)
 	for _, r := range s.cur.Load().regions {
 		for _, pg := range r.pages.All() {
@@ -93,6 +96,9 @@ func (r *region) vacate(pg *page, successor pagetable.NodeID) <-chan struct{} {
 		return closedChannel
 	}
 	if pg.vacant == nil {
+		if pg.changes.open() {
+			return nil
+		}
 		w.dropLease(r, pg) // programs here don't keep it any more
 		if pg.proto.Home() != r.s.self {
 			pg.proto.Surrender(&w.rd)
@@ -112,7 +118,7 @@ func (r *region) awaitVacant(ctx context.Context, index uint64, pg *page, succes
 		if gone := r.vacate(pg, successor); gone != nil {
 			return r.s.awaitSuccessor(ctx, gone)
 		}
-		err := r.one(index, waiter{want: pagetable.WriteAccess, op: opLeave}).wait(ctx)
+		err := r.retrieve(ctx, index)
 		if err != nil && !errors.Is(err, ErrNodeLost) { // a page that was lost is handed over as lost
 			return err
 		}
@@ -120,6 +126,15 @@ func (r *region) awaitVacant(ctx context.Context, index uint64, pg *page, succes
 			return err
 		}
 	}
+}
+
+// retrieve takes a page of a sequential region for writing. One of a release region is here; what a view
+// still writes to it is released.
+func (r *region) retrieve(ctx context.Context, index uint64) error {
+	if r.release {
+		return r.s.intervals.release()
+	}
+	return r.one(index, waiter{want: pagetable.WriteAccess, op: opLeave}).wait(ctx)
 }
 
 // awaitUnpinned returns when no view of this node holds the page. Nobody can take a new one.

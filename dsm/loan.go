@@ -79,7 +79,8 @@ type lentMutex struct {
 func (e *syncEngine) lend(m *nodeMutex, token uint64, l loan) bool {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	if e.err != nil || e.idle != nil || e.m.Wanted(m.id) {
+	// What is written under a lent mutex could not be released before somebody else gets it.
+	if e.s.intervals.inUse.Load() || e.err != nil || e.idle != nil || e.m.Wanted(m.id) {
 		return false
 	}
 	l.token().Store(token)

@@ -22,6 +22,8 @@ type region struct {
 	shift uint // log2 of the page size
 	// mapped: programs map the frames, so that rights must be enforced.
 	mapped bool
+	// release: several nodes may write a page at once.
+	release bool
 }
 
 // open implements backend.
@@ -64,7 +66,10 @@ func (s *node) local(meta pagetable.Region) (*region, error) {
 func (s *node) setAside(meta pagetable.Region) (*region, error) {
 	r := &region{
 		s: s, pages: pagetable.NewTable[page](meta.Pages()), shift: uint(bits.TrailingZeros(uint(meta.PageSize))),
-		mapped: s.server != nil && meta.PageSize >= os.Getpagesize(),
+		mapped: s.server != nil && meta.PageSize >= os.Getpagesize(), release: meta.Consistency == pagetable.Release,
+	}
+	if r.release {
+		s.intervals.use()
 	}
 	r.meta.Store(&meta)
 	if !r.mapped {

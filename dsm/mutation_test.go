@@ -10,7 +10,8 @@ import (
 // TestMutationsApply keeps the mutations in step with what they are planted in.
 func TestMutationsApply(t *testing.T) { mutation.Check(t) }
 
-// TestMutations plants faults in the way of a mapped access; attached programs find each.
+// TestMutations plants faults in the way of a mapped access, which attached programs find, and in that of a
+// release region.
 func TestMutations(t *testing.T) {
 	if os.Getenv("PAGEMESH_LONG") == "" {
 		t.Skip("builds this package many times: set PAGEMESH_LONG=1")
@@ -20,5 +21,5 @@ func TestMutations(t *testing.T) {
 	}
 	_, _ = serving(t, 1) // or skip
 	mutation.Run(t, "Test(MappedHistories|LostPagesOfPrograms|PagesWithoutRoomAreAnError|EvictionsThatViewsDelayMakeNoRoom|"+
-		"AFaultCountsOnce|RegionsAreMappedAgain|AttachedProgramsCountExactly|NodeOfAnotherUser|ProgramOfAnotherUser|MappedLitmus)")
+		"AFaultCountsOnce|RegionsAreMappedAgain|AttachedProgramsCountExactly|NodeOfAnotherUser|ProgramOfAnotherUser|MappedLitmus)", "Test(ReleaseRegion|SeveralWritersOfOnePage|AViewAcrossABarrier)")
 }

@@ -37,6 +37,8 @@ type node struct {
 	peers peerSet
 	calls callTable
 	sync  syncEngine
+	// intervals are this node's writes to release regions.
+	intervals intervals
 	// works and batches hold what is used again and again: *work and *batch.
 	works, batches sync.Pool
 
@@ -93,6 +95,7 @@ func newNode(cfg Config) *node {
 	s.incarnation = binary.LittleEndian.Uint64(b[:])
 	s.works, s.batches = newWorkPool(s), newBatchPool()
 	s.calls.init()
+	s.intervals.init(s)
 	s.base.Store(&transport.Traffic{})
 	s.memory.init(cfg.MemoryLimit)
 	return s

@@ -35,6 +35,7 @@ type page struct {
 	lost      error
 	poisoning bool
 	traffic   traffic
+	changes   changes
 }
 
 // pin remembers who holds a view of the page.
@@ -106,7 +107,9 @@ func (wt *waiter) serve(r *region, frame []byte) {
 	case opFunc:
 		wt.fn(wt.pg, frame)
 	case opTrap:
-		wt.pg.takeLease(wt.want)
+		if !r.release { // nobody takes it away
+			wt.pg.takeLease(wt.want)
+		}
 	}
 }
 
@@ -115,7 +118,7 @@ func (pg *page) pin(r *region, a pagetable.Access, site uintptr) {
 	if !pg.proto.Pin(a) {
 		panic(fmt.Sprintf("dsm: pin %v without the right: %v", a, &pg.proto))
 	}
-	if a == pagetable.WriteAccess && !pg.traffic.twinned {
+	if a == pagetable.WriteAccess && !pg.traffic.twinned && !r.release {
 		pg.traffic.shared(r.frame(pg.proto.ID().Index()), true)
 	}
 	if pg.evicting {

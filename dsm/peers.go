@@ -17,6 +17,7 @@ import (
 const (
 	classPage    byte = 'p' // coherence.Message
 	classLock    byte = 'l' // locks.Message
+	classNotice  byte = 'n' // coherence.Notices, before a locks.Message that lets the receiver acquire
 	classView    byte = 'v' // the body is a coherence.View
 	classCall    byte = 'c' // a question, see call.go
 	classAnswer  byte = 'a' // its answer
@@ -165,7 +166,7 @@ func (s *node) packet(p *peer, header, body []byte) error {
 	if !p.member {
 		return s.holdGuest(p, header, body)
 	}
-	if len(p.held) > 0 && (header[0] == classPage || header[0] == classLock) {
+	if len(p.held) > 0 && (header[0] == classPage || header[0] == classLock || header[0] == classNotice) {
 		return p.hold(header, body)
 	}
 	done, err := s.handle(p, header, body)
@@ -180,6 +181,8 @@ func (s *node) handle(p *peer, header, body []byte) (done bool, err error) {
 	switch header[0] {
 	case classPage, classLock:
 		return s.protocol(p, header, body)
+	case classNotice:
+		return true, s.intervals.learn(p, header, body)
 	case classCall:
 		return true, s.serveCall(p, header[1:], body)
 	case classAnswer:
@@ -224,6 +227,15 @@ func (r *region) admits(m coherence.Message, body []byte) error {
 	want := 0
 	if m.Content == coherence.Bytes {
 		want = r.pageSize()
+	}
+	switch {
+	case m.Kind == coherence.Flush && m.Content == coherence.Diff && r.release:
+		if err := coherence.CheckDiff(body, r.pageSize()); err != nil {
+			return fmt.Errorf("%v: %w", m, err)
+		}
+		want = len(body)
+	case !m.Fits(r.release):
+		return fmt.Errorf("%v: the region has %v consistency", m, r.meta.Load().Consistency)
 	}
 	switch {
 	case m.Page.Index() >= r.meta.Load().Pages():

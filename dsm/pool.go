@@ -36,6 +36,9 @@ func (p *nodePool) put(count uint64) error {
 	if err := p.e.s.closed(); err != nil {
 		return err
 	}
+	if err := p.e.s.intervals.release(); err != nil {
+		return err
+	}
 	if !p.e.put(p, count) {
 		return ErrNotHeld
 	}

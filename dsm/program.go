@@ -193,13 +193,15 @@ func (p *program) question(q question) error {
 		p.unpin(q)
 		return nil
 	case askUnlock:
-		p.answer(q.id, 0, nil, p.unlock(q))
+		p.s.intervals.before(func() { p.answer(q.id, 0, nil, p.unlock(q)) })
 		return nil
 	case askPut:
-		p.answer(q.id, 0, nil, p.put(q))
+		p.s.intervals.before(func() { p.answer(q.id, 0, nil, p.put(q)) })
 		return nil
 	case askGiveBack:
-		p.s.sync.givenBack(locks.MutexID(string(q.data)), p.words) // or the loan has ended already
+		p.s.intervals.before(func() {
+			p.s.sync.givenBack(locks.MutexID(string(q.data)), p.words) // or the loan has ended already
+		})
 		return nil
 	}
 	ctx, err := p.open(q.id)
@@ -304,6 +306,9 @@ func (p *program) region(ctx context.Context, q question) {
 	if err != nil {
 		p.answer(q.id, 0, nil, err)
 		return
+	}
+	if r.release {
+		p.s.sync.do(p.s.sync.recallAll) // see lend
 	}
 	a := reply{id: q.id, data: coherence.EncodeRegion(*r.meta.Load())}
 	if err := p.conn.write(a.frame(), r.mem.(*vm.Shared).Descriptor()); err != nil {
@@ -449,6 +454,7 @@ func (p *program) release() {
 	if err := p.echo.close(); err != nil {
 		p.s.log.Warn("the memory of an echo stays", "error", err)
 	}
+	_ = p.s.intervals.release() // else nobody will lock them any more
 	abandoned := p.s.sync.endLoans(p.words)
 	if err := p.words.Close(); err != nil {
 		p.s.log.Warn("the memory of loans stays", "error", err)

@@ -104,12 +104,14 @@ func (p *program) arrive(ctx context.Context, q question) {
 		p.endSync(q, 0, nil, err)
 		return
 	}
-	p.begin(ctx, &syncWaiter{barrier: name, parties: parties}, func(how wakening) {
-		err := how.error()
-		if how.Err == locks.Canceled && ctx.Err() != nil {
-			err = context.Cause(ctx)
-		}
-		p.endSync(q, 0, nil, err)
+	p.s.intervals.before(func() {
+		p.begin(ctx, &syncWaiter{barrier: name, parties: parties}, func(how wakening) {
+			err := how.error()
+			if how.Err == locks.Canceled && ctx.Err() != nil {
+				err = context.Cause(ctx)
+			}
+			p.endSync(q, 0, nil, err)
+		})
 	})
 }
 

@@ -31,13 +31,18 @@ type RegionOptions struct {
 	PageSize int
 	// Placement chooses the homes. Default: hashed over all members.
 	Placement Placement
+	// Consistency is pagetable.Sequential (default) or pagetable.Release, in which several nodes may write a
+	// page at once: see "Release regions" in the package comment. A region that is opened with Size 0 and
+	// without it is taken as it is.
+	Consistency pagetable.Consistency
 }
 
 // region returns the region that the options ask for, with limits checked that its wire form has.
 func (o RegionOptions) region(name string) (pagetable.Region, error) {
 	want := pagetable.Region{
 		Name: name, Size: o.Size, PageSize: o.PageSize,
-		Placement: pagetable.Placement{Kind: o.Placement.Kind, Nodes: o.Placement.Nodes},
+		Placement:   pagetable.Placement{Kind: o.Placement.Kind, Nodes: o.Placement.Nodes},
+		Consistency: o.Consistency,
 	}
 	if o.PageSize < 0 || o.PageSize > pagetable.MaxPageSize {
 		return want, fmt.Errorf("region %q: page size %d: choose a power of two from %d to %d", name,
@@ -45,6 +50,9 @@ func (o RegionOptions) region(name string) (pagetable.Region, error) {
 	}
 	if !o.Placement.Kind.Valid() {
 		return want, fmt.Errorf("region %q: %v: choose hashed or blocked", name, o.Placement.Kind)
+	}
+	if !o.Consistency.Valid() {
+		return want, fmt.Errorf("region %q: %v: choose pagetable.Sequential or pagetable.Release", name, o.Consistency)
 	}
 	if len(name) > pagetable.MaxNameLen || o.Size > pagetable.MaxRegionSize {
 		want.PageSize = pagetable.DefaultPageSize
@@ -56,11 +64,12 @@ func (o RegionOptions) region(name string) (pagetable.Region, error) {
 // Region is a named range of the shared space, zeros at first. It lasts as long as the space. Its methods
 // may be called from any goroutine.
 type Region struct {
-	m     memory
-	name  string
-	base  pagetable.Addr
-	size  uint64
-	shift uint // log2 of the page size
+	m           memory
+	name        string
+	base        pagetable.Addr
+	size        uint64
+	shift       uint // log2 of the page size
+	consistency pagetable.Consistency
 }
 
 // memory is how a Region's bytes are reached: through the node in this process, or by mapping those of
@@ -83,6 +92,7 @@ type span struct{ off, n int64 }
 func newRegion(m memory, meta pagetable.Region) *Region {
 	return &Region{
 		m: m, name: meta.Name, base: meta.Base, size: meta.Size, shift: uint(bits.TrailingZeros(uint(meta.PageSize))),
+		consistency: meta.Consistency,
 	}
 }
 
@@ -94,6 +104,9 @@ func (r *Region) Size() uint64 { return r.size }
 
 // PageSize returns the size of its pages in bytes.
 func (r *Region) PageSize() int { return 1 << r.shift }
+
+// Consistency returns what the region promises about accesses of several nodes.
+func (r *Region) Consistency() pagetable.Consistency { return r.consistency }
 
 // Base returns the address of the region's first byte in the shared space, the same on all nodes and a
 // multiple of 2 MiB. In an embedded node no memory lies there.

@@ -169,6 +169,8 @@ func (w *work) evictPage(r *region, pg *page) eviction {
 		return evictNever // or in the second pass
 	case pg.evicting || len(pg.waiters) > 0:
 		return evictLater
+	case pg.changes.keepFrame() || r.release && len(pg.pins) > 0:
+		return evictNever
 	case pg.proto.Access() == pagetable.NoAccess:
 		r.dropFrame(pg)
 		return evictBegun

@@ -43,6 +43,9 @@ func (m *nodeMutex) unlock() error {
 	if err := m.e.s.closed(); err != nil {
 		return err
 	}
+	if err := m.e.s.intervals.release(); err != nil {
+		return err
+	}
 	if !m.e.unlock(m) {
 		return ErrNotHeld
 	}
@@ -56,6 +59,9 @@ func (m *nodeMutex) abandon() bool { return m.e.unlock(m) }
 func (s *node) wait(ctx context.Context, name string, parties int) error {
 	e := &s.sync
 	if err := e.prepare(ctx); err != nil {
+		return err
+	}
+	if err := s.intervals.release(); err != nil {
 		return err
 	}
 	how, _ := e.await(ctx, &syncWaiter{barrier: name, parties: parties})
@@ -253,8 +259,12 @@ func (e *syncEngine) perform(out *transport.Outbox) {
 		e.recall(e.rd.Wanted[i])
 	}
 	for _, o := range e.rd.Send {
+		e.s.intervals.tell(out, o.To)
 		e.buf = o.Msg.Append(append(e.buf[:0], classLock))
 		_ = out.Send(o.To, e.buf, nil) // who can't be reached is about to be declared lost
+	}
+	if len(e.rd.Wake) > 0 {
+		e.s.intervals.acquire()
 	}
 	for _, k := range e.rd.Wake {
 		w := e.waiters[k.Waiter]

@@ -61,12 +61,29 @@ func (t *traffic) shared(frame []byte, used bool) {
 	if !used {
 		return
 	}
-	if b, ok := twins.Get().(*[]byte); ok && cap(*b) >= len(frame) {
-		t.twin = (*b)[:len(frame)]
-	} else {
-		t.twin = make([]byte, len(frame))
-	}
+	t.twin = takeTwin(len(frame))
 	copy(t.twin, frame)
+}
+
+// takeTwin returns memory for a twin.
+func takeTwin(size int) []byte {
+	if b, ok := twins.Get().(*[]byte); ok && cap(*b) >= size {
+		return (*b)[:size]
+	}
+	return make([]byte, size)
+}
+
+// dropTwin takes it back.
+func dropTwin(twin []byte) {
+	if twin != nil {
+		twins.Put(&twin)
+	}
+}
+
+// flushed takes stock of a page of a release region, whose diff says what was written.
+func (t *traffic) flushed(diff []byte, pageSize int) {
+	coherence.EachRun(diff, pageSize, t.tenure.Mark)
+	t.takeStock()
 }
 
 // wrote notes that the node itself has written n bytes at off.
@@ -76,12 +93,13 @@ func (t *traffic) wrote(off, n int) { t.tenure.Mark(off, off+n) }
 func (t *traffic) writeLost(frame []byte) {
 	if t.twinned {
 		t.tenure.Diff(t.twin, frame)
-		if t.twin != nil {
-			b := t.twin
-			twins.Put(&b)
-		}
+		dropTwin(t.twin)
 		t.twin, t.twinned = nil, false
 	}
+	t.takeStock()
+}
+
+func (t *traffic) takeStock() {
 	t.BytesChanged += uint64(t.tenure.Bytes())
 	t.written.Merge(&t.tenure)
 	t.tenure.Clear()

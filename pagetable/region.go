@@ -24,6 +24,8 @@ type Region struct {
 	Size      uint64 // bytes that programs may use; the last page may be larger than its share
 	PageSize  int    // bytes, a power of two from MinPageSize to MaxPageSize
 	Placement Placement
+	// Consistency is how the copies of its pages are kept.
+	Consistency Consistency
 	// Layout describes the Go type that the region is an array of, "" as long as nobody has said. What it
 	// says matters to people only; two that differ are two types.
 	Layout string
@@ -60,6 +62,8 @@ func (r Region) Validate() error {
 	case r.PageSize < MinPageSize || r.PageSize > MaxPageSize || r.PageSize&(r.PageSize-1) != 0:
 		return fmt.Errorf("region %q: page size of %d bytes: choose a power of two from %d to %d",
 			r.Name, r.PageSize, MinPageSize, MaxPageSize)
+	case !r.Consistency.Valid():
+		return fmt.Errorf("region %q: %v: choose sequential or release", r.Name, r.Consistency)
 	}
 	return nil
 }

@@ -1,0 +1,145 @@
+package dsm
+
+import (
+	"bytes"
+
+	"pagemesh/coherence"
+)
+
+// changes are what this node has of a page of a release region and the page's home may not have: the page's
+// lock guards them.
+type changes struct {
+	// twin is the page as it was before this node wrote to it; nil if it has not.
+	twin []byte
+	// aside is what differed from the twin when the frame was given up, to go on top of what is fetched next.
+	// Valid if setAside.
+	aside    []byte
+	setAside bool
+	// flights are the diffs that are not acknowledged, the oldest first.
+	flights []flight
+}
+
+// flight is the diff of one interval.
+type flight struct {
+	interval uint32
+	diff     []byte
+}
+
+// keepFrame reports whether the frame holds what is nowhere else.
+func (c *changes) keepFrame() bool { return c.twin != nil && !c.setAside }
+
+// open reports whether something is not at the home, or may not be.
+func (c *changes) open() bool { return c.twin != nil || len(c.flights) > 0 }
+
+// installChanged puts what has come into the frame of a page of a release region, under this node's own
+// changes, and makes the twin. See coherence.Ready.
+func (w *work) installChanged(pg *page, frame []byte, cause coherence.Message, body []byte) {
+	c := &pg.changes
+	switch in := w.rd.Install; {
+	case in == coherence.Diff:
+		coherence.ApplyDiff(frame, body)
+		pg.used = true
+		pg.traffic.received(cause, len(body))
+	case in != coherence.NoContent && c.open():
+		pg.traffic.received(cause, len(body))
+		c.installUnder(frame, w.fresh(len(frame), body))
+		pg.used = true
+	case in == coherence.Bytes && len(pg.pins) > 0:
+		pg.traffic.received(cause, len(body))
+		coherence.CopyWords(frame, body)
+		pg.used = true
+	default:
+		pg.install(in, frame, cause, body)
+	}
+	if w.rd.KeepTwin {
+		c.twin = takeTwin(len(frame))
+		copy(c.twin, frame)
+	}
+}
+
+// fresh returns a page of its own with the bytes that have come, or zeros.
+func (w *work) fresh(size int, body []byte) []byte {
+	w.spare = append(w.spare[:0], body...)
+	if body == nil {
+		w.spare = append(w.spare, make([]byte, size)...)
+	}
+	return w.spare
+}
+
+func (c *changes) installUnder(frame, fresh []byte) {
+	for _, f := range c.flights {
+		coherence.ApplyDiff(fresh, f.diff)
+	}
+	switch {
+	case c.setAside:
+		coherence.CopyWords(frame, fresh)
+		copy(c.twin, fresh)
+		coherence.ApplyDiff(frame, c.aside)
+		c.aside, c.setAside = nil, false
+	case c.twin != nil:
+		coherence.Merge(frame, c.twin, fresh)
+	default:
+		coherence.CopyWords(frame, fresh)
+	}
+}
+
+// steady returns the bytes of a page to send, which a view of this node may be writing to.
+func (w *work) steady(pg *page, frame []byte) []byte {
+	if !pg.written() {
+		return frame
+	}
+	w.spare = append(w.spare[:0], make([]byte, len(frame))...)
+	coherence.CopyWords(w.spare, frame)
+	return w.spare
+}
+
+// putAside saves the changes of a page whose frame is about to be given up.
+func (w *work) putAside(pg *page, frame []byte) {
+	if c := &pg.changes; c.keepFrame() {
+		c.aside, c.setAside = w.takeDiff(pg, frame), true
+	}
+}
+
+// diff returns what goes with a Flush, and keeps it until it is acknowledged.
+func (w *work) diff(pg *page, interval uint32, frame []byte) []byte {
+	c := &pg.changes
+	if w.rd.RepeatDiff {
+		for _, f := range c.flights {
+			if f.interval == interval {
+				return f.diff
+			}
+		}
+	}
+	diff := c.aside
+	if !c.setAside {
+		diff = w.takeDiff(pg, frame)
+	}
+	c.aside, c.setAside = nil, false
+	c.flights = append(c.flights, flight{interval, diff})
+	return diff
+}
+
+// takeDiff returns how the frame differs from the twin, in memory of its own.
+func (w *work) takeDiff(pg *page, frame []byte) []byte {
+	twin := pg.changes.twin
+	w.spare = coherence.TakeDiff(w.spare[:0], frame, twin)
+	pg.traffic.flushed(w.spare, len(frame))
+	return bytes.Clone(w.spare)
+}
+
+// noteChanges does what a Ready says about the page's twin and the node's intervals.
+func (w *work) noteChanges(pg *page) {
+	c, rd := &pg.changes, &w.rd
+	if rd.DropTwin {
+		dropTwin(c.twin)
+		c.twin, c.aside, c.setAside = nil, nil, false
+	}
+	if rd.Wrote || len(rd.Flushed) > 0 {
+		w.s.intervals.note(pg.proto.ID(), rd)
+	}
+	for _, f := range rd.Flushed {
+		if len(c.flights) > 0 && c.flights[0].interval == f.Interval {
+			c.flights = c.flights[1:]
+		}
+	}
+}

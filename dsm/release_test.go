@@ -1,0 +1,269 @@
+package dsm_test
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"sync"
+	"testing"
+
+	"pagemesh/dsm"
+	"pagemesh/pagetable"
+)
+
+// releaseRegions opens a release region at each node.
+func releaseRegions(t testing.TB, nodes []*dsm.Space, size uint64, homes dsm.Placement) []*dsm.Region {
+	t.Helper()
+	return openRegions(t, nodes, "shared", dsm.RegionOptions{
+		Size: size, PageSize: 256, Placement: homes, Consistency: pagetable.Release,
+	})
+}
+
+// guarded is a region in blocks, each guarded by a mutex of the space, and what is in them.
+type guarded struct {
+	block int
+	want  []byte
+	mu    []sync.Mutex // for the race detector, which does not know the space's
+}
+
+func newGuarded(size, block int) *guarded {
+	return &guarded{block, make([]byte, size), make([]sync.Mutex, size/block)}
+}
+
+// use reads a block under its mutex, and writes some of it.
+func (g *guarded) use(ctx context.Context, rng *rand.Rand, s *dsm.Space, r *dsm.Region) error {
+	i := rng.IntN(len(g.mu))
+	m := s.Mutex(fmt.Sprintf("block %d", i))
+	if _, err := m.Lock(ctx); err != nil {
+		return err
+	}
+	err := g.useLocked(ctx, rng, r, i)
+	return errors.Join(err, m.Unlock())
+}
+
+func (g *guarded) useLocked(ctx context.Context, rng *rand.Rand, r *dsm.Region, i int) error {
+	g.mu[i].Lock()
+	defer g.mu[i].Unlock()
+	at := i * g.block
+	want := g.want[at : at+g.block]
+	got := make([]byte, g.block)
+	if _, err := r.ReadAt(got, int64(at)); err != nil {
+		return err
+	}
+	if !bytes.Equal(got, want) {
+		return fmt.Errorf("block %d is %x, want %x", i, got, want)
+	}
+	from := rng.IntN(g.block)
+	part := want[from : from+1+rng.IntN(g.block-from)]
+	fill(rng, part)
+	if rng.IntN(2) == 0 {
+		_, err := r.WriteAt(part, int64(at+from))
+		return err
+	}
+	v, err := r.View(ctx, int64(at+from), int64(len(part)), write)
+	if err != nil {
+		return err
+	}
+	copy(v.Bytes(), part)
+	v.Release()
+	return nil
+}
+
+// TestReleaseRegion: blocks that share pages and words, each under a mutex of its own, behave as in one memory.
+func TestReleaseRegion(t *testing.T) {
+	const size, block, threads = 3000, 13, 2
+	nodes := openNodes(t, 3, dsm.Config{})
+	regions := releaseRegions(t, nodes, size, dsm.Placement{})
+	g := newGuarded(size, block)
+	var wg sync.WaitGroup
+	for i, s := range nodes {
+		for thread := range threads {
+			wg.Go(func() {
+				seed := uint64(i*threads + thread)
+				rng := rand.New(rand.NewPCG(seed, 7))
+				for step := range 500 * long() {
+					if err := g.use(patient(t), rng, s, regions[i]); err != nil {
+						t.Errorf("node %d, seed %d, step %d: %v", i, seed, step, err)
+						return
+					}
+				}
+			})
+		}
+	}
+	wg.Wait()
+}
+
+// TestSeveralWritersOfOnePage: every node writes bytes of its own between two barriers, and all see all.
+func TestSeveralWritersOfOnePage(t *testing.T) {
+	const count, rounds = 4, 50
+	nodes := openNodes(t, count, dsm.Config{})
+	regions := releaseRegions(t, nodes, 256, homed(nodes[1]))
+	each(nodes, func(i int, s *dsm.Space) {
+		all := make([]byte, 256)
+		for round := range rounds {
+			for at := i; at < len(all); at += count { // each word is written by all of them
+				if _, err := regions[i].WriteAt([]byte{byte(round + at)}, int64(at)); err != nil {
+					t.Error(err)
+				}
+			}
+			meet(t, s, "written", count)
+			if _, err := regions[i].ReadAt(all, 0); err != nil {
+				t.Error(err)
+			}
+			for at, b := range all {
+				if b != byte(round+at) {
+					t.Errorf("node %d, round %d: byte %d is %d, want %d", i, round, at, b, byte(round+at))
+					return
+				}
+			}
+			meet(t, s, "read", count)
+		}
+	})
+	for i, r := range regions {
+		if faults := pageCounts(t, nodes[i]).WriteFaults; r.Consistency() != pagetable.Release || faults > 2*rounds {
+			t.Errorf("node %d: %d write faults in %d rounds", i, faults, rounds)
+		}
+	}
+}
+
+func pageCounts(t testing.TB, s *dsm.Space) dsm.Counts {
+	t.Helper()
+	return s.Stats().Counts
+}
+
+func meet(t testing.TB, s *dsm.Space, name string, parties int) {
+	t.Helper()
+	if err := s.Barrier(name, parties).Wait(patient(t)); err != nil {
+		t.Error(err)
+	}
+}
+
+// TestAViewAcrossABarrier: what a view writes is released every time, and what others write comes under it.
+func TestAViewAcrossABarrier(t *testing.T) {
+	nodes := openNodes(t, 2, dsm.Config{})
+	regions := releaseRegions(t, nodes, 256, homed(nodes[0]))
+	each(nodes, func(i int, s *dsm.Space) {
+		v, err := regions[i].View(patient(t), int64(8*i), 8, write)
+		if err != nil {
+			t.Error(err)
+			return
+		}
+		defer v.Release()
+		other := make([]byte, 1)
+		for round := range byte(20) {
+			v.Bytes()[0] = round + 1
+			meet(t, s, "written", 2)
+			if _, err := regions[i].ReadAt(other, int64(8*(1-i))); err != nil || other[0] != round+1 {
+				t.Errorf("node %d reads %d (%v), want %d", i, other[0], err, round+1)
+			}
+			meet(t, s, "read", 2)
+		}
+	})
+}
+
+// TestPagesAtHomeCostNothing: as long as nobody else reads them, a home writes without a message or a notice.
+func TestPagesAtHomeCostNothing(t *testing.T) {
+	nodes := openNodes(t, 2, dsm.Config{})
+	regions := releaseRegions(t, nodes, 64<<10, homed(nodes[0]))
+	m := nodes[0].Mutex("m")
+	before := nodes[0].Stats().MessagesOut
+	for range 100 {
+		if _, err := m.Lock(patient(t)); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := regions[0].WriteAt(make([]byte, 64<<10), 0); err != nil {
+			t.Fatal(err)
+		}
+		if err := m.Unlock(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if sent := nodes[0].Stats().MessagesOut - before; sent > 50 {
+		t.Errorf("%d packets for writes at home", sent)
+	}
+}
+
+// TestReleaseOptions: what two nodes ask for must be the same, and words that need one owner are refused.
+func TestReleaseOptions(t *testing.T) {
+	nodes := openNodes(t, 2, dsm.Config{})
+	releaseRegions(t, nodes[:1], 512, dsm.Placement{})
+	if _, err := nodes[1].Region(patient(t), "shared", dsm.RegionOptions{Size: 512}); !errors.Is(err, dsm.ErrMismatch) {
+		t.Errorf("as a sequential region: %v, want ErrMismatch", err)
+	}
+	r, err := nodes[1].Region(patient(t), "shared", dsm.RegionOptions{})
+	if err != nil || r.Consistency() != pagetable.Release {
+		t.Fatalf("as it is: %v, %v", r, err)
+	}
+	if _, err := r.Add(patient(t), 0, 1); !errors.Is(err, dsm.ErrConsistency) {
+		t.Errorf("add: %v, want ErrConsistency", err)
+	}
+	if err := r.Store(patient(t), 8, 7); err != nil {
+		t.Error(err)
+	}
+	if v, err := r.Load(patient(t), 8); v != 7 || err != nil {
+		t.Errorf("load: %d, %v", v, err)
+	}
+	plain := openRegions(t, nodes[:1], "plain", dsm.RegionOptions{Size: 512})[0]
+	if _, err := nodes[1].Region(patient(t), "plain", dsm.RegionOptions{Consistency: pagetable.Release}); !errors.Is(err, dsm.ErrMismatch) {
+		t.Errorf("%v region as a release region: %v, want ErrMismatch", plain.Consistency(), err)
+	}
+	if _, err := nodes[1].Region(patient(t), "odd", dsm.RegionOptions{Size: 1, Consistency: 9}); err == nil {
+		t.Error("consistency 9 is taken")
+	}
+}
+
+// TestLeaveOfAReleaseHome: what a home had stays, and so do writes that are under way to it.
+func TestLeaveOfAReleaseHome(t *testing.T) {
+	const size, block = 3000, 13
+	nodes := openNodes(t, 3, dsm.Config{})
+	regions := releaseRegions(t, nodes, size, dsm.Placement{})
+	g := newGuarded(size, block)
+	stays := func(steps int) {
+		each(nodes[:2], func(i int, s *dsm.Space) {
+			rng := rand.New(rand.NewPCG(uint64(i), 8))
+			for step := range steps {
+				if err := g.use(patient(t), rng, s, regions[i]); err != nil {
+					t.Errorf("node %d, step %d: %v", i, step, err)
+					return
+				}
+			}
+		})
+	}
+	if err := g.use(patient(t), rand.New(rand.NewPCG(9, 9)), nodes[2], regions[2]); err != nil {
+		t.Fatal(err)
+	}
+	stays(50)
+	left := make(chan error)
+	go func() { left <- nodes[2].Leave(patient(t)) }()
+	stays(200)
+	if err := <-left; err != nil {
+		t.Fatal(err)
+	}
+	stays(50)
+}
+
+// TestLossOfAReleaseHome: its pages are lost, what they had is no zeros, and releases go on.
+func TestLossOfAReleaseHome(t *testing.T) {
+	nodes := openNodes(t, 3, dsm.Config{})
+	regions := releaseRegions(t, nodes, 256, homed(nodes[2]))
+	if _, err := regions[0].WriteAt([]byte{1}, 0); err != nil {
+		t.Fatal(err)
+	}
+	if err := nodes[2].Close(); err != nil {
+		t.Fatal(err)
+	}
+	m := nodes[0].Mutex("m")
+	if _, err := m.Lock(patient(t)); err != nil {
+		t.Fatal(err)
+	}
+	if err := m.Unlock(); err != nil {
+		t.Fatal(err)
+	}
+	for i, r := range regions[:2] {
+		if _, err := r.ReadAt(make([]byte, 1), 0); !errors.Is(err, dsm.ErrNodeLost) {
+			t.Errorf("node %d reads a page that is lost: %v", i, err)
+		}
+	}
+}
