@@ -27,6 +27,20 @@
 // Shared memory holds no Go pointers. Another node could not follow them and the garbage collector
 // does not see them, so typed access refuses types that hold any (ErrPointers).
 //
+// # Release regions
+//
+// In a region that is created with pagetable.Release, several nodes may write one page at once. Each writes to a
+// copy of its own. When it unlocks a Mutex or comes to a Barrier, what differs, byte by byte, goes to the page's
+// home; whoever then locks that mutex or comes through that barrier fetches anew the pages that were written
+// (home-based lazy release consistency: Zhou, Iftode and Li, OSDI 96). So nodes that write different parts of a
+// page don't send it back and forth, and a program whose conflicting accesses are all ordered by mutexes and
+// barriers sees what it would see in a sequential region. One with data races may read what was there long
+// before, and of two bytes that are written without an order either may remain.
+//
+// Views of a release region delay nobody and may be held across locks and barriers. Add, Swap and
+// CompareAndSwap are refused (ErrConsistency), as two nodes may have the word at once: keep words that nodes
+// count on without a mutex in a sequential region.
+//
 // # Ways to a page
 //
 // All offsets and sizes are in bytes from the start of the region, except in ViewOf, which counts
