@@ -13,10 +13,11 @@
 //
 // The caller performs a Ready, with whatever guards the page still held, in this order:
 //
-//  1. Install the received bytes. Keep a twin.
+//  1. Install the received bytes. Keep a twin, and tell the node's Intervals that the page is written.
 //  2. Lower or raise the protection of the frame.
-//  3. Read the bytes to send, take the diffs, and send. Drop the twin, and tell the node's Intervals. Revoke before you send: a node must not be able to write a
-//     page after its bytes were read for another node.
+//  3. Read the bytes to send, take the diffs, and send. Revoke before you send: a node must not be able
+//     to write a page after its bytes were read for another node. Drop the twin, and tell the Intervals
+//     what is flushed.
 //  4. Let the woken faults make their one access each. A page that is taken away as soon as it came
 //     has still served the fault that asked for it, so that every node makes progress.
 //  5. Step the messages that the node sends to itself, each with its own Ready, before any other event

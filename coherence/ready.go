@@ -11,6 +11,9 @@ type Ready struct {
 	Install Content
 	// KeepTwin: copy the frame to a twin now, before the node may write.
 	KeepTwin bool
+	// Wrote: the page is written in this node's open interval, see Intervals. A release that follows a write has
+	// to find it there.
+	Wrote bool
 	// Before and After are the node's right on the page before and after the step. If they differ, the
 	// caller changes the protection of the frame now.
 	Before, After pagetable.Access
@@ -22,8 +25,6 @@ type Ready struct {
 	RepeatDiff bool
 	// DropTwin: the twin is of no use any more.
 	DropTwin bool
-	// Wrote: the page is written in this node's open interval, see Intervals.
-	Wrote bool
 	// Flushed are the intervals whose changes the home has.
 	Flushed []Flushed
 	// Woken is the right up to which waiting faults may go on; NoAccess wakes none. Each of them gets

@@ -55,6 +55,9 @@ func (w *work) installChanged(pg *page, frame []byte, cause coherence.Message, b
 		c.twin = takeTwin(len(frame))
 		copy(c.twin, frame)
 	}
+	if w.rd.Wrote {
+		w.s.intervals.wrote(pg.proto.ID())
+	}
 }
 
 // fresh returns a page of its own with the bytes that have come, or zeros.
@@ -127,16 +130,17 @@ func (w *work) takeDiff(pg *page, frame []byte) []byte {
 	return bytes.Clone(w.spare)
 }
 
-// noteChanges does what a Ready says about the page's twin and the node's intervals.
+// noteChanges does what a Ready says about changes that are at the home now.
 func (w *work) noteChanges(pg *page) {
 	c, rd := &pg.changes, &w.rd
 	if rd.DropTwin {
 		dropTwin(c.twin)
 		c.twin, c.aside, c.setAside = nil, nil, false
 	}
-	if rd.Wrote || len(rd.Flushed) > 0 {
-		w.s.intervals.note(pg.proto.ID(), rd)
+	if len(rd.Flushed) == 0 {
+		return
 	}
+	w.s.intervals.flushed(pg.proto.ID(), rd.Flushed)
 	for _, f := range rd.Flushed {
 		if len(c.flights) > 0 && c.flights[0].interval == f.Interval {
 			c.flights = c.flights[1:]

@@ -99,14 +99,19 @@ func (w *work) flushPage(r *region, index uint64, number uint32) {
 	}
 }
 
-// note takes up what a page's Ready says. The caller holds the page's lock.
-func (e *intervals) note(p pagetable.PageID, rd *coherence.Ready) {
+// wrote takes up that a page is about to be written. It comes before a program can do so: its thread may have
+// written, and release what it wrote, before the page is unlocked. The caller holds the page's lock.
+func (e *intervals) wrote(p pagetable.PageID) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	if rd.Wrote {
-		e.v.Wrote(p)
-	}
-	for _, f := range rd.Flushed {
+	e.v.Wrote(p)
+}
+
+// flushed takes up what the page's home has. The caller holds the page's lock.
+func (e *intervals) flushed(p pagetable.PageID, flushed []coherence.Flushed) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	for _, f := range flushed {
 		if f.Version > 0 {
 			e.notices.Wrote(p, f.Version)
 		}

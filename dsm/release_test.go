@@ -267,3 +267,69 @@ func TestLossOfAReleaseHome(t *testing.T) {
 		}
 	}
 }
+
+// TestWritesStayUnderAnAcquire: what was written under one mutex, and is not released yet, is still there after the
+// page was fetched again because of another one.
+func TestWritesStayUnderAnAcquire(t *testing.T) {
+	nodes := openNodes(t, 2, dsm.Config{})
+	regions := releaseRegions(t, nodes, 256, homed(nodes[1]))
+	writeLocked(t, nodes[1], regions[1], "right", 1, 10) // so that both mutexes have been somewhere
+	err := underMutex(t, nodes[0], "left", func() {
+		put(t, regions[0], 0, 20)
+		writeLocked(t, nodes[1], regions[1], "right", 1, 11)
+		err := underMutex(t, nodes[0], "right", func() {
+			if b := get(t, regions[0], 1); b != 11 {
+				t.Errorf("the other node's byte is %d, want 11", b)
+			}
+			if b := get(t, regions[0], 0); b != 20 {
+				t.Errorf("this node's byte is %d, want 20", b)
+			}
+		})
+		if err != nil {
+			t.Error(err)
+		}
+	})
+	if err != nil {
+		t.Error(err)
+	}
+	err = underMutex(t, nodes[1], "left", func() {
+		if b := get(t, regions[1], 0); b != 20 {
+			t.Errorf("the home has %d, want 20", b)
+		}
+	})
+	if err != nil {
+		t.Error(err)
+	}
+}
+
+func underMutex(t testing.TB, s *dsm.Space, name string, f func()) error {
+	m := s.Mutex(name)
+	if _, err := m.Lock(patient(t)); err != nil {
+		return err
+	}
+	f()
+	return m.Unlock()
+}
+
+func writeLocked(t testing.TB, s *dsm.Space, r *dsm.Region, mutex string, off int64, b byte) {
+	t.Helper()
+	if err := underMutex(t, s, mutex, func() { put(t, r, off, b) }); err != nil {
+		t.Error(err)
+	}
+}
+
+func put(t testing.TB, r *dsm.Region, off int64, b byte) {
+	t.Helper()
+	if _, err := r.WriteAt([]byte{b}, off); err != nil {
+		t.Error(err)
+	}
+}
+
+func get(t testing.TB, r *dsm.Region, off int64) byte {
+	t.Helper()
+	b := make([]byte, 1)
+	if _, err := r.ReadAt(b, off); err != nil {
+		t.Error(err)
+	}
+	return b[0]
+}
