@@ -37,7 +37,8 @@ var explorations = []exploration{
 	{name: "read/write", spec: rwSpec("rw"), waits: [3]int{1, 2, 1}, cancels: 1},
 	{name: "read/write and crash", spec: rwSpec("rw"), waits: [3]int{1, 1, 1}, crashes: 1},
 	{name: "semaphore", spec: semaphoreSpec("s", 3, 1, 2), waits: [3]int{1, 2, 1}, cancels: 1},
-	{name: "semaphore and leave", spec: semaphoreSpec("s", 2, 1), waits: [3]int{0, 1, 1}, leaves: 1},
+	{name: "semaphore and leave", spec: semaphoreSpec("s", 1, 1), waits: [3]int{0, 1, 1}, leaves: 1},
+	{name: "semaphore, leave and move", spec: semaphoreSpec("s", 1, 1), waits: [3]int{0, 1, 1}, leaves: 1, moves: 1, long: true},
 	{name: "semaphore and move", spec: semaphoreSpec("s", 1, 1), waits: [3]int{0, 1, 1}, moves: 1},
 
 	{name: "mutex, more", spec: mutexSpec("m"), waits: [3]int{3, 3, 2}, cancels: 2, long: true},

@@ -146,9 +146,6 @@ func (m *Machine) Put(name string, size, count uint64, r *Ready) bool {
 	if p == nil || !p.put(count, r) {
 		return false
 	}
-	if m.node.leaving {
-		p.recall(r)
-	}
 	m.finish(r)
 	return true
 }

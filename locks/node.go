@@ -138,7 +138,7 @@ func (n *node) newEpoch(v *View, done Message, r *Ready) {
 		n.barriers[k].newEpoch(v.Home(k.id), r)
 	}
 	for _, k := range sortedKeys(n.pools, comparePools) {
-		if !n.pools[k].newEpoch(v.Home(k.id), r) {
+		if !n.pools[k].newEpoch(v.Home(k.id), n.leaving, r) {
 			delete(n.pools, k)
 		}
 	}

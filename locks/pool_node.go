@@ -15,8 +15,7 @@ type poolKey struct {
 
 // poolNode is a pool as a node that takes from it sees it.
 //
-// Invariant: used + owed <= here if owed > 0 and nothing is on its way back, because permits that are not
-// used are paid at once.
+// Invariant: used <= here; owed != 0 implies used == here, because what is owed and not used is paid at once.
 type poolNode struct {
 	key  poolKey
 	name string
@@ -128,10 +127,13 @@ func (p *poolNode) denied(msg Message, r *Ready) {
 // idle reports whether nobody at this node waits for permits or has some.
 func (p *poolNode) idle() bool { return p.used == 0 && len(p.waiters) == 0 }
 
-// newEpoch reports the permits that are here. It returns false if there are none and nobody waits: the
-// entry can go.
-func (p *poolNode) newEpoch(home pagetable.NodeID, r *Ready) bool {
+// newEpoch reports the permits that are here, which nobody has recalled yet; a node that leaves owes them
+// all the same. It returns false if there are none and nobody waits: the entry can go.
+func (p *poolNode) newEpoch(home pagetable.NodeID, leaving bool, r *Ready) bool {
 	p.home, p.owed = home, 0
+	if leaving {
+		p.owed = p.used
+	}
 	if p.here > 0 {
 		r.send(home, Message{
 			Kind: ReportPool, ID: p.key.id, Name: p.name, Size: p.key.size, Count: p.here, Token: p.token,

@@ -311,9 +311,33 @@ func (c *cluster) checkPermits(lock int) {
 		if p.used != h.taken(lock) || p.used > p.here {
 			c.breaks("%v has %d of %s in use, not %d: %v", h.id, h.taken(lock), spec.name, p.used, p)
 		}
+		if p.owed > 0 && p.used != p.here {
+			c.breaks("%v keeps permits of %s that it owes: %v", h.id, spec.name, p)
+		}
 	}
+	c.checkCount(spec)
 	if here > spec.permits {
 		c.breaks("nodes have %d of the %d permits of %s", here, spec.permits, spec.name)
+	}
+}
+
+// checkCount: a home knows where all permits are, and keeps none from the first who waits.
+func (c *cluster) checkCount(spec lockSpec) {
+	for _, h := range c.hosts {
+		p := h.m.home.pools[spec.id]
+		if p == nil || !h.fate.alive() || !h.m.Settled() {
+			continue
+		}
+		sum := p.free
+		for _, g := range p.given {
+			sum += g.count
+			if g.count == 0 || g.recalled > g.count {
+				c.breaks("home %v: %v", h.id, p)
+			}
+		}
+		if sum != p.size || len(p.queue) > 0 && p.queue[0].count <= p.free {
+			c.breaks("home %v: %v", h.id, p)
+		}
 	}
 }
 
