@@ -3,7 +3,6 @@ package dsm
 import (
 	"context"
 	"fmt"
-	"slices"
 	"sync"
 	"sync/atomic"
 
@@ -396,10 +395,15 @@ func (e *syncEngine) status() []LockStatus {
 	list := []LockStatus{}
 	for _, l := range e.m.Status() {
 		list = append(list, LockStatus{
-			Name: l.Name, Kind: l.Kind, Home: e.s.self, Holder: l.Holder, Waiting: slices.Clone(l.Waiting),
+			Name: l.Name, Kind: l.Kind, Home: e.s.self, Holder: l.Holder, Waiting: nodeList(l.Waiting),
 			Token: uint64(l.Token), Parties: l.Parties, Arrived: l.Arrived, Acquires: l.Acquires,
-			OwnerDied: l.OwnerDied, Broken: l.Broken, Holders: l.Holders, Permits: l.Permits, Free: l.Free,
+			OwnerDied: l.OwnerDied, Broken: l.Broken, Holders: nodeList(l.Holders), Permits: l.Permits, Free: l.Free,
 		})
 	}
 	return list
+}
+
+// nodeList returns a copy that JSON shows as a list even if it is empty.
+func nodeList(nodes []pagetable.NodeID) []pagetable.NodeID {
+	return append([]pagetable.NodeID{}, nodes...)
 }
