@@ -24,12 +24,16 @@ type Array[T any] struct {
 type layout struct {
 	kind     pagetable.PlacementKind
 	pageSize int // bytes; 0 is the default of regions
+	// words: ranks use single words of it at once, without a lock or barrier between them.
+	words bool
+	// release: it is there to measure a release region, whatever the others are.
+	release bool
 }
 
 // NewArray returns the shared array of that name and length. With pagetable.Blocked, the i-th of equal
 // parts is homed at the node of rank i.
 func NewArray[T any](ctx context.Context, r *Rank, name string, n int, kind pagetable.PlacementKind) *Array[T] {
-	return newArray[T](ctx, r, name, n, layout{kind, r.Spec.PageSize})
+	return newArray[T](ctx, r, name, n, layout{kind: kind, pageSize: r.Spec.PageSize})
 }
 
 // newArray has rank 0 create the region: the members that others see at this moment may be different
@@ -40,7 +44,7 @@ func newArray[T any](ctx context.Context, r *Rank, name string, n int, l layout)
 	if r.Rank == 0 {
 		_, err := r.Space.Region(ctx, name, dsm.RegionOptions{
 			Size: uint64(n) * uint64(reflect.TypeFor[T]().Size()), PageSize: l.pageSize,
-			Placement: dsm.Placement{Kind: l.kind, Nodes: homes(r, l.kind)},
+			Placement: dsm.Placement{Kind: l.kind, Nodes: homes(r, l.kind)}, Consistency: r.Spec.consistency(l),
 		})
 		check(err)
 	}
@@ -81,7 +85,12 @@ func homes(r *Rank, kind pagetable.PlacementKind) []pagetable.NodeID {
 
 // NewCounter returns the shared word of that name, in a page of its own.
 func NewCounter(ctx context.Context, r *Rank, name string) *dsm.Region {
-	return newArray[uint64](ctx, r, name, 1, layout{kind: pagetable.Hashed}).Region()
+	return newArray[uint64](ctx, r, name, 1, layout{kind: pagetable.Hashed, words: true}).Region()
+}
+
+// newWords returns an array whose single words ranks use at once, without a lock or barrier between them.
+func newWords(ctx context.Context, r *Rank, name string, n int, kind pagetable.PlacementKind) *Array[uint64] {
+	return newArray[uint64](ctx, r, name, n, layout{kind: kind, pageSize: r.Spec.PageSize, words: true})
 }
 
 // Len returns the number of elements.

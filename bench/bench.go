@@ -54,7 +54,7 @@ type Result struct {
 	Params            map[string]any    `json:"params"`
 	Nodes             int               `json:"nodes"`
 	Access            string            `json:"access"`      // "embedded" or "mapped"
-	Consistency       string            `json:"consistency"` // "sequential"
+	Consistency       string            `json:"consistency"` // "sequential" or "release"
 	Verified          bool              `json:"verified"`
 	Detail            string            `json:"detail"` // what was compared with what
 	Seconds           float64           `json:"seconds"`
@@ -120,7 +120,7 @@ func newRank(j *Job, run int) *Rank {
 	r.barrier = s.Barrier("bench/"+r.name, ranks)
 	r.Result = Result{
 		Workload: spec.Workload, Params: map[string]any{}, Nodes: ranks, Access: s.Access().String(),
-		Consistency: "sequential", Busiest: []dsm.PageStats{},
+		Consistency: cmp.Or(spec.Consistency, Consistencies()[0]), Busiest: []dsm.PageStats{},
 	}
 	if spec.Class != "" {
 		r.Result.Params["class"] = spec.Class

@@ -23,38 +23,74 @@ func init() {
 }
 
 // falseShare counts in words of one page, then in words that are a page apart. All ranks add at the
-// same moment, as after every barrier of a parallel loop.
+// same moment, as after every barrier of a parallel loop. Then it counts in batches between barriers, also in one
+// page of a release region.
 func falseShare(ctx context.Context, r *Rank) error {
 	n := r.size()
-	shared := NewArray[uint64](ctx, r, "shared", r.Ranks, pagetable.Blocked).Region()
-	padded := NewArray[uint64](ctx, r, "padded", r.Ranks*pagetable.DefaultPageSize/8, pagetable.Blocked).Region()
-	near, far := int64(8), int64(pagetable.DefaultPageSize)
+	words := r.Ranks * pagetable.DefaultPageSize / 8
+	shared := wordsOf{newWords(ctx, r, "shared", r.Ranks, pagetable.Blocked).Region(), 8}
+	padded := wordsOf{newWords(ctx, r, "padded", words, pagetable.Blocked).Region(), pagetable.DefaultPageSize}
+	release := wordsOf{newArray[uint64](ctx, r, "release", r.Ranks, layout{
+		kind: pagetable.Blocked, pageSize: r.Spec.PageSize, release: true,
+	}).Region(), 8}
 	err := r.Timed(ctx, func() error {
-		r.Metric("add_shared", r.addTogether(ctx, shared, near*int64(r.Rank), n).metric())
+		r.Metric("add_shared", r.addTogether(ctx, shared.region, shared.off(r.Rank), n).metric())
 		return nil
 	})
 	if err != nil {
 		return err
 	}
-	r.Metric("add_padded", r.addTogether(ctx, padded, far*int64(r.Rank), n).metric())
+	r.Metric("add_padded", r.addTogether(ctx, padded.region, padded.off(r.Rank), n).metric())
+	r.Metric("batch_shared", r.countTogether(ctx, shared, n).metric())
+	r.Metric("batch_padded", r.countTogether(ctx, padded, n).metric())
+	r.Metric("batch_release", r.countTogether(ctx, release, n).metric())
 	if r.Rank != 0 {
 		return nil
 	}
-	wrong := 0
-	for rank := range int64(r.Ranks) {
-		for _, c := range []struct {
-			region   *dsm.Region
-			distance int64
-		}{{shared, near}, {padded, far}} {
-			v, err := c.region.Load(ctx, c.distance*rank)
-			check(err)
-			if v != uint64(n) {
-				wrong++
-			}
+	wrong := shared.wrong(ctx, r.Ranks, n+n/batchAdds*batchAdds) + padded.wrong(ctx, r.Ranks, n+n/batchAdds*batchAdds) +
+		release.wrong(ctx, r.Ranks, n/batchAdds*batchAdds)
+	r.Verify(wrong == 0, "%d of %d counters are wrong", wrong, 3*r.Ranks)
+	return nil
+}
+
+// wordsOf is one word for each rank, distance bytes apart.
+type wordsOf struct {
+	region   *dsm.Region
+	distance int64
+}
+
+func (w wordsOf) off(rank int) int64 { return w.distance * int64(rank) }
+
+// wrong returns how many of the words are not want.
+func (w wordsOf) wrong(ctx context.Context, ranks, want int) (wrong int) {
+	for rank := range ranks {
+		v, err := w.region.Load(ctx, w.off(rank))
+		check(err)
+		if v != uint64(want) {
+			wrong++
 		}
 	}
-	r.Verify(wrong == 0, "%d of %d counters are not %d", wrong, 2*r.Ranks, n)
-	return nil
+	return wrong
+}
+
+// batchAdds is how often a rank counts between two barriers.
+const batchAdds = 100
+
+// countTogether counts to n by loads and stores, in batches that each end at a barrier.
+func (r *Rank) countTogether(ctx context.Context, w wordsOf, n int) (s samples) {
+	off := w.off(r.Rank)
+	check(r.Barrier(ctx))
+	for range n / batchAdds {
+		s.time(func() {
+			for range batchAdds {
+				v, err := w.region.Load(ctx, off)
+				check(err)
+				check(w.region.Store(ctx, off, v+1))
+			}
+			check(r.Barrier(ctx))
+		})
+	}
+	return s
 }
 
 // addTogether adds n times to a word of this rank, each time after all ranks have met.
@@ -73,7 +109,7 @@ func (r *Rank) addTogether(ctx context.Context, region *dsm.Region, off int64, n
 // thrash adds to the same few words from everywhere.
 func thrash(ctx context.Context, r *Rank) error {
 	n := r.size()
-	region := NewArray[uint64](ctx, r, "page", pagetable.DefaultPageSize/8, pagetable.Blocked).Region()
+	region := newWords(ctx, r, "page", pagetable.DefaultPageSize/8, pagetable.Blocked).Region()
 	offs := []int64{0, 8, 2048, 4088}
 	err := r.Timed(ctx, func() error {
 		var all samples

@@ -82,7 +82,7 @@ func newHeatBox(t team, class spectrum) *heatBox {
 	b.ylo, b.yhi = t.share(b.ny)
 	b.zlo, b.zhi = t.share(b.nz)
 	b.exchange = teamArray[complex128](t, "exchange", b.nx*b.ny*b.nz,
-		layout{pagetable.Blocked, rowPage(16 * b.nx * (b.zhi - b.zlo))})
+		layout{kind: pagetable.Blocked, pageSize: rowPage(16 * b.nx * (b.zhi - b.zlo))})
 	b.space = make([]complex128, b.nx*b.ny*(b.zhi-b.zlo))
 	g := lcg(ftSeed)
 	g.skip(2 * uint64(b.nx*b.ny*b.zlo))

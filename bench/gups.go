@@ -23,7 +23,7 @@ const gupsWords = 1 << 16
 // gups makes size random updates of a table, and then those that undo them: the table must be as before.
 func gups(ctx context.Context, r *Rank) error {
 	n := r.size()
-	table := NewArray[uint64](ctx, r, "table", gupsWords, pagetable.Hashed)
+	table := newWords(ctx, r, "table", gupsWords, pagetable.Hashed)
 	private := make([]uint64, gupsWords)
 	r.Sequential(func() {
 		eachUpdate(0, n, func(i int, v uint64) { private[i] += v })

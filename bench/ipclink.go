@@ -22,7 +22,7 @@ const ipcPause = 10 * time.Microsecond
 // sharedKinds returns the ways by memory of the space.
 func sharedKinds(ctx context.Context, r *Rank) []ipc.Kind {
 	const item = 64 // offset: the word before it counts items
-	items := NewArray[byte](ctx, r, "items", item+ipc.MaxItem, pagetable.Blocked)
+	items := newArray[byte](ctx, r, "items", item+ipc.MaxItem, layout{kind: pagetable.Blocked, pageSize: r.Spec.PageSize, words: true})
 	acks := NewCounter(ctx, r, "acks")
 	count := NewCounter(ctx, r, "count")
 	pair := r.Space.Barrier("bench/"+r.name+"/pair", 2)

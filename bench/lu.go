@@ -65,7 +65,7 @@ func newFactorer(t team, n int, contiguous bool) *factorer {
 		}
 	}
 	f.cols = t.size() / f.rows
-	f.elems = teamArray[float64](t, "elements", n*n, layout{pagetable.Hashed, rowPage(8 * luBlock)})
+	f.elems = teamArray[float64](t, "elements", n*n, layout{kind: pagetable.Hashed, pageSize: rowPage(8 * luBlock)})
 	f.block, f.left, f.top = make([]float64, luBlock), make([]float64, luBlock), make([]float64, luBlock)
 	f.each(0, func(i, j int) {
 		for k := range f.block {

@@ -16,7 +16,7 @@ type Matrix struct {
 
 // NewMatrix returns the shared matrix of that name.
 func NewMatrix(ctx context.Context, r *Rank, name string, rows, cols int) Matrix {
-	l := layout{pagetable.Blocked, cmp.Or(r.Spec.PageSize, rowPage(8*cols))}
+	l := layout{kind: pagetable.Blocked, pageSize: cmp.Or(r.Spec.PageSize, rowPage(8*cols))}
 	return Matrix{newArray[float64](ctx, r, name, rows*cols, l), cols}
 }
 

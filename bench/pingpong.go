@@ -18,7 +18,7 @@ func init() {
 // pingpong has ranks 0 and 1 write one word in turn. Each hit moves the page from one to the other.
 func pingpong(ctx context.Context, r *Rank) error {
 	hits := uint64(r.size())
-	ball := NewArray[uint64](ctx, r, "ball", 1, pagetable.Hashed).Region()
+	ball := newWords(ctx, r, "ball", 1, pagetable.Hashed).Region()
 	err := r.Timed(ctx, func() error {
 		if r.Rank > 1 {
 			return nil

@@ -17,10 +17,26 @@ type Spec struct {
 	PageSize int    // bytes; 0 is the workload's default
 	// Placement of its arrays, one of Placements; "" is the workload's own.
 	Placement string
+	// Consistency of its arrays, one of Consistencies; "" is sequential. What ranks use without a lock or barrier
+	// between them stays sequential.
+	Consistency string
 }
 
 // Placements returns what Spec.Placement may be.
 func Placements() []string { return []string{pagetable.Hashed.String(), pagetable.Blocked.String()} }
+
+// Consistencies returns what Spec.Consistency may be.
+func Consistencies() []string {
+	return []string{pagetable.Sequential.String(), pagetable.Release.String()}
+}
+
+// consistency returns that of an array.
+func (s Spec) consistency(l layout) pagetable.Consistency {
+	if l.release || s.Consistency == pagetable.Release.String() && !l.words {
+		return pagetable.Release
+	}
+	return pagetable.Sequential
+}
 
 // placement returns where a workload's pages are homed that it would place by itself as usual says.
 func (s Spec) placement(usual pagetable.PlacementKind) pagetable.PlacementKind {
@@ -93,6 +109,8 @@ func (s Spec) Check(ranks int) error {
 		return fmt.Errorf("workload %q needs %d nodes or more, not %d", w.Name, w.MinRanks, ranks)
 	case s.Placement != "" && !slices.Contains(Placements(), s.Placement):
 		return fmt.Errorf("placement %q: choose one of %s", s.Placement, strings.Join(Placements(), ", "))
+	case s.Consistency != "" && !slices.Contains(Consistencies(), s.Consistency):
+		return fmt.Errorf("consistency %q: choose one of %s", s.Consistency, strings.Join(Consistencies(), ", "))
 	case s.Input != "" && !w.Reads:
 		return fmt.Errorf("workload %q reads no input: leave out %q", w.Name, s.Input)
 	}

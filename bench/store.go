@@ -38,7 +38,7 @@ type shelf struct {
 func newStore(t team, records int) *store {
 	s := &store{team: t, bases: records/shelfRecords + 1}
 	s.shelves = teamArray[shelf](t, "shelves", 2*s.bases, layout{})
-	s.used = teamArray[uint64](t, "used", 1, layout{})
+	s.used = teamArray[uint64](t, "used", 1, layout{words: true})
 	for i := range s.bases {
 		s.exclude = append(s.exclude, t.exclude(fmt.Sprintf("shelf/%d", i)))
 	}

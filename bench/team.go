@@ -77,7 +77,7 @@ func (t team) adder(name string) func(v float64) float64 {
 
 // matrix returns a matrix of the team.
 func (t team) matrix(name string, rows, cols int) Matrix {
-	return Matrix{teamArray[float64](t, name, rows*cols, layout{pagetable.Blocked, rowPage(8 * cols)}), cols}
+	return Matrix{teamArray[float64](t, name, rows*cols, layout{kind: pagetable.Blocked, pageSize: rowPage(8 * cols)}), cols}
 }
 
 // teamArray returns an array of the team. The user's page size goes before that of the layout.

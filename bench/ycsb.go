@@ -91,7 +91,7 @@ type client struct {
 func newClient(t team, m mix, h *dsm.Heap) *client {
 	c := &client{
 		team: t, mix: m, rng: rand.New(rand.NewPCG(ycsbSeed, uint64(t.r.Rank))), took: map[string]samples{},
-		store: newStore(t, ycsbRecords+m.operations), newest: teamArray[uint64](t, "newest", 1, layout{}),
+		store: newStore(t, ycsbRecords+m.operations), newest: teamArray[uint64](t, "newest", 1, layout{words: true}),
 		exclude: t.exclude("index"), total: t.adder("total"),
 	}
 	if h != nil {

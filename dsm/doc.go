@@ -30,14 +30,16 @@
 // # Release regions
 //
 // In a region that is created with pagetable.Release, several nodes may write one page at once. Each writes to a
-// copy of its own. When it unlocks a Mutex or comes to a Barrier, what differs, byte by byte, goes to the page's
-// home; whoever then locks that mutex or comes through that barrier fetches anew the pages that were written
+// copy of its own. When it unlocks a Mutex or comes to a Barrier (or gives back any other lock), what differs, byte
+// by byte, goes to the page's home; whoever then locks that mutex or comes through that barrier fetches anew the pages that were written
 // (home-based lazy release consistency: Zhou, Iftode and Li, OSDI 96). So nodes that write different parts of a
 // page don't send it back and forth, and a program whose conflicting accesses are all ordered by mutexes and
 // barriers sees what it would see in a sequential region. One with data races may read what was there long
 // before, and of two bytes that are written without an order either may remain.
 //
-// Views of a release region delay nobody and may be held across locks and barriers. Add, Swap and
+// Views of a release region delay nobody and may be held across locks and barriers; what others wrote shows in
+// such a view once this node has used the page in another way. The home of a page writes it without a copy, and
+// a page that nobody else reads costs nothing. Load and Store are plain accesses; Add, Swap and
 // CompareAndSwap are refused (ErrConsistency), as two nodes may have the word at once: keep words that nodes
 // count on without a mutex in a sequential region.
 //
@@ -98,6 +100,7 @@
 //	ErrNotHeld     an Unlock without a Lock, a Release without an Acquire
 //	ErrMemory      a page that does not fit Config.MemoryLimit
 //	ErrHeapFull    an allocation that does not fit its Heap
+//	ErrConsistency an operation on a word of a release region that needs a sequential one
 //	ErrNotMapped   plain memory in a program that is not attached
 //	ErrJoin        a node that could not become a member
 //

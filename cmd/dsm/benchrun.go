@@ -54,7 +54,7 @@ func (f *benchFlags) register(cmd *cobra.Command) {
 	flags.IntVar(&f.count, "count", 1, "run everything `N` times")
 	flags.StringVar(&f.suite, "suite", "", "also run all workloads of a `suite`: "+strings.Join(bench.Suites(), ", "))
 	f.access = accessFlag(cmd)
-	f.consistency = output.Choose("sequential")
+	f.consistency = output.Choose(bench.Consistencies()...)
 	flags.Var(f.consistency, "consistency", "consistency of their memory")
 	_ = cmd.MarkFlagDirname("input") // the flag exists
 }
@@ -72,6 +72,7 @@ func (f *benchFlags) arguments(names []string) []string {
 // specs returns the runs that are asked for.
 func (f *benchFlags) specs(names []string, nodes int) ([]bench.Spec, error) {
 	f.like.Class = strings.ToUpper(f.like.Class)
+	f.like.Consistency = f.consistency.Value
 	if f.count < 1 {
 		return nil, usagef("--count %d: give a number from 1", f.count)
 	}
