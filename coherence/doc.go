@@ -112,7 +112,8 @@
 //	testdata/scenarios   each path of the protocol, event by event: a figure with its effects
 //	TestExplore          every order of events of two to four nodes; no run comes back to a state
 //	TestSimulate         seeded runs of up to 11 nodes and 40 pages; TestSimulateWide: of 1,024 nodes
-//	TestExploreRelease   every order of events of programs in release regions, against happens-before
+//	TestExploreRelease   every order of events of programs in release regions, against happens-before, while
+//	                     homes leave and crash
 //	TestSimulateRelease  the same for programs that a seed writes, without a race; TestSimulateRaces: with one
 //	TestMutations        planted faults, each of which these must find
 //	FuzzDiff             diffs from outside

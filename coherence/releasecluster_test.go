@@ -24,6 +24,10 @@ type rcluster struct {
 	arrived []int   // threads at the barrier, as its home counts them
 	links   []rlink // those with packets under way
 	history history
+	views   []rview // all, first to last
+	exposed []bool  // pages whose home crashed, so that they may be lost
+	// crashes and leaves are how many more there may be.
+	crashes, leaves int
 	*rscratch
 }
 
@@ -41,6 +45,7 @@ type rcensus struct {
 	refetched int          // grants that were too old when they came
 	merged    int          // grants that went under changes
 	repinned  int          // flushes of pages that a view went on writing
+	lost      int          // pages that a node learned to be lost
 	kept      int          // copies that a flush left as new as the home's
 }
 
@@ -52,6 +57,7 @@ func (n *rcensus) add(o rcensus) {
 	n.refetched += o.refetched
 	n.merged += o.merged
 	n.repinned += o.repinned
+	n.lost += o.lost
 	n.kept += o.kept
 }
 
@@ -59,6 +65,9 @@ func (n *rcensus) add(o rcensus) {
 type rnode struct {
 	intervals Intervals
 	notices   Notices
+	status    status
+	leaving   bool
+	view      int // index of the one that it has learned
 }
 
 // words are a page's bytes. A word holds the number of the write that wrote it.
@@ -68,6 +77,7 @@ type words [pageWords]uint16
 type rplace struct {
 	page        Page
 	frame, twin words
+	twinned     bool       // there is a twin
 	kept        []keptDiff // diffs that are not acknowledged
 }
 
@@ -215,6 +225,7 @@ func newReleaseCluster(nodes int, homes ...pagetable.NodeID) *rcluster {
 	c := &rcluster{
 		nodes: make([]rnode, nodes), pages: len(homes), locks: make([]rlock, ownLock+1), rscratch: &rscratch{},
 		history: history{words: make([]accesses, len(homes)*pageWords)},
+		views:   []rview{{epoch: 1, homes: homes}}, exposed: make([]bool, len(homes)),
 	}
 	for n := range nodes {
 		for p, home := range homes {
@@ -265,6 +276,7 @@ func (c *rcluster) clone() *rcluster {
 	d.arrived = slices.Clone(c.arrived)
 	d.links = slices.Clone(c.links)
 	d.history = c.history.clone()
+	d.exposed = slices.Clone(c.exposed)
 	return &d
 }
 
@@ -286,6 +298,9 @@ func (n rnode) clone() rnode {
 }
 
 func (c *rcluster) post(p rpacket) {
+	if c.node(p.To).status != running {
+		return
+	}
 	for i := range c.links {
 		if l := &c.links[i]; l.from == p.From && l.to == p.To {
 			l.packets = append(slices.Clip(l.packets), p)
@@ -335,12 +350,13 @@ func (c *rcluster) fingerprint(b []byte) []byte {
 			b = fmt.Append(b, p)
 		}
 	}
+	b = fmt.Append(b, c.exposed, c.crashes, c.leaves, c.latest())
 	return c.history.fingerprint(b)
 }
 
 func (pl *rplace) fingerprint(b []byte) []byte {
 	r, cp := pl.page.release, pl.page.copy
-	b = append(b, byte(cp.access), byte(cp.pending), byte(cp.readers), byte(cp.writers), bit(cp.zero),
+	b = append(b, byte(pl.page.home), byte(pl.page.epoch), byte(pl.page.departure), byte(cp.access), byte(cp.pending), byte(cp.readers), byte(cp.writers), bit(cp.zero),
 		byte(r.version), byte(r.needed), byte(r.since), bit(r.lost), bit(r.homed), bit(r.twin), bit(r.shared), bit(r.noted), byte(len(r.flights)))
 	for _, f := range r.flights {
 		b = append(b, byte(f))
@@ -358,5 +374,5 @@ func (pl *rplace) fingerprint(b []byte) []byte {
 }
 
 func (n *rnode) fingerprint(b []byte) []byte {
-	return fmt.Append(b, n.intervals, n.notices) // fmt prints maps in the order of their keys
+	return fmt.Append(b, n.status, n.leaving, n.view, n.intervals, n.notices) // fmt prints maps in the order of their keys
 }

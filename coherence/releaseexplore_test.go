@@ -12,28 +12,37 @@ type rsetting struct {
 	homes   []pagetable.NodeID
 	threads []string // first the number of the node
 	racy    bool     // the program has a race in every run that is played to its end
+	// leaves and crashes are how many nodes without threads may go.
+	leaves, crashes int
 }
 
 var rsettings = []rsetting{
-	{"handover by a lock", []pagetable.NodeID{1}, []string{"1 L0r00w00U0L0r00U0", "2 L0r00w00U0L0r00U0"}, false},
-	{"home elsewhere", []pagetable.NodeID{3}, []string{"1 L0r00w00U0", "2 L0r00w00U0L0r00U0", "3"}, false},
-	{"three in turn", []pagetable.NodeID{1}, []string{"1 L0r00w00U0", "2 L0r00w00U0", "3 L0r00w00U0"}, false},
-	{"false sharing", []pagetable.NodeID{1}, []string{"1 w00Br00r01", "2 w01Br00r01"}, false},
-	{"false sharing, home elsewhere", []pagetable.NodeID{3}, []string{"1 w00Br00r01", "2 w01Br00r01", "3 BL0U0"}, false},
-	{"false sharing, two phases", []pagetable.NodeID{1}, []string{"1 w00Br01Bw00Br01", "2 w01Br00Bw01Br00"}, false},
-	{"false sharing under two locks", []pagetable.NodeID{3}, []string{"1 L0r00w00U0L0w00U0", "2 L1w01U1L0r00U0L1r01U1", "3"}, false},
-	{"a chain of two locks", []pagetable.NodeID{2, 3}, []string{"1 L0w00w10U0", "2 L0r00U0L1w01U1", "3 L1r01U1L0r00r10U0"}, false},
-	{"written while noticed", []pagetable.NodeID{3}, []string{"1 w00L0w01U0r00w00Br00r01", "2 L0r01w01U0Br00r01", "3 B"}, false},
-	{"a view across a lock", []pagetable.NodeID{1}, []string{"1 L0r01w01U0Br00r01", "2 p0k00L0r01w01U0k00q0Br00r01"}, false},
-	{"a view of the home's", []pagetable.NodeID{1}, []string{"1 p0k00L0w01U0k00q0Br00r01", "2 L0r01w01U0Br00r01"}, false},
-	{"two threads of one node", []pagetable.NodeID{2}, []string{"1 L0r00w00U0", "1 L1r01w01U1", "2 L0r00w00U0L1r01U1"}, false},
-	{"two threads and a home", []pagetable.NodeID{3}, []string{"1 L0r00w00U0", "1 w01L1U1", "2 L0r00w00U0L1U1", "3"}, false},
-	{"threads that synchronize unseen", []pagetable.NodeID{3, 2}, []string{"1 L2w00U2L1U1", "1 L2U2L0w10U0", "2 L0r00r10U0", "3"}, false},
-	{"evicted", []pagetable.NodeID{1}, []string{"1 L0r00w00U0", "2 r01e0L0w00e0U0e0r01e0"}, false},
-	{"home writes unnoticed", []pagetable.NodeID{1}, []string{"1 w00w01L0w00U0w01Bw00Br00", "2 L0r00U0Br01Br00r01"}, false},
-	{"two pages", []pagetable.NodeID{1, 2}, []string{"1 w00w10Br01r11", "2 w01w11Br00r10"}, false},
-	{"racy writes", []pagetable.NodeID{1}, []string{"1 w00Br00", "2 w00Br00"}, true},
-	{"racy read", []pagetable.NodeID{1}, []string{"1 L0w00U0", "2 r00L0U0"}, false},
+	{"handover by a lock", []pagetable.NodeID{1}, []string{"1 L0r00w00U0L0r00U0", "2 L0r00w00U0L0r00U0"}, false, 0, 0},
+	{"home elsewhere", []pagetable.NodeID{3}, []string{"1 L0r00w00U0", "2 L0r00w00U0L0r00U0", "3"}, false, 0, 0},
+	{"three in turn", []pagetable.NodeID{1}, []string{"1 L0r00w00U0", "2 L0r00w00U0", "3 L0r00w00U0"}, false, 0, 0},
+	{"false sharing", []pagetable.NodeID{1}, []string{"1 w00Br00r01", "2 w01Br00r01"}, false, 0, 0},
+	{"false sharing, home elsewhere", []pagetable.NodeID{3}, []string{"1 w00Br00r01", "2 w01Br00r01", "3 BL0U0"}, false, 0, 0},
+	{"false sharing, two phases", []pagetable.NodeID{1}, []string{"1 w00Br01Bw00Br01", "2 w01Br00Bw01Br00"}, false, 0, 0},
+	{"false sharing under two locks", []pagetable.NodeID{3}, []string{"1 L0r00w00U0L0w00U0", "2 L1w01U1L0r00U0L1r01U1", "3"}, false, 0, 0},
+	{"a chain of two locks", []pagetable.NodeID{2, 3}, []string{"1 L0w00w10U0", "2 L0r00U0L1w01U1", "3 L1r01U1L0r00r10U0"}, false, 0, 0},
+	{"written while noticed", []pagetable.NodeID{3}, []string{"1 w00L0w01U0r00w00Br00r01", "2 L0r01w01U0Br00r01", "3 B"}, false, 0, 0},
+	{"a view across a lock", []pagetable.NodeID{1}, []string{"1 L0r01w01U0Br00r01", "2 p0k00L0r01w01U0k00q0Br00r01"}, false, 0, 0},
+	{"a view of the home's", []pagetable.NodeID{1}, []string{"1 p0k00L0w01U0k00q0Br00r01", "2 L0r01w01U0Br00r01"}, false, 0, 0},
+	{"two threads of one node", []pagetable.NodeID{2}, []string{"1 L0r00w00U0", "1 L1r01w01U1", "2 L0r00w00U0L1r01U1"}, false, 0, 0},
+	{"two threads and a home", []pagetable.NodeID{3}, []string{"1 L0r00w00U0", "1 w01L1U1", "2 L0r00w00U0L1U1", "3"}, false, 0, 0},
+	{"threads that synchronize unseen", []pagetable.NodeID{3, 2}, []string{"1 L2w00U2L1U1", "1 L2U2L0w10U0", "2 L0r00r10U0", "3"}, false, 0, 0},
+	{"evicted", []pagetable.NodeID{1}, []string{"1 L0r00w00U0", "2 r01e0L0w00e0U0e0r01e0"}, false, 0, 0},
+	{"home writes unnoticed", []pagetable.NodeID{1}, []string{"1 w00w01L0w00U0w01Bw00Br00", "2 L0r00U0Br01Br00r01"}, false, 0, 0},
+	{"two pages", []pagetable.NodeID{1, 2}, []string{"1 w00w10Br01r11", "2 w01w11Br00r10"}, false, 0, 0},
+	{"racy writes", []pagetable.NodeID{1}, []string{"1 w00Br00", "2 w00Br00"}, true, 0, 0},
+	{"racy read", []pagetable.NodeID{1}, []string{"1 L0w00U0", "2 r00L0U0"}, false, 0, 0},
+	{"the home leaves", []pagetable.NodeID{3}, []string{"1 L0r00w00U0", "2 L0r00w00U0r01", "3"}, false, 1, 0},
+	{"the home leaves a writer", []pagetable.NodeID{3}, []string{"1 L0w00U0w01Br00", "2 L0r00w00U0Br01", "3"}, false, 1, 0},
+	{"the home leaves with its answer under way", []pagetable.NodeID{4}, []string{"1 L0w00U0", "2 r01", "3 L0r00w00U0L0r00U0", "4"}, false, 1, 0},
+	{"the home crashes", []pagetable.NodeID{3}, []string{"1 L0r00w00U0", "2 L0r00w00U0", "3"}, false, 0, 1},
+	{"the home leaves and crashes", []pagetable.NodeID{3}, []string{"1 L0r00w00U0", "2 L0r00w00U0", "3"}, false, 1, 1},
+	{"a holder crashes with its notices", []pagetable.NodeID{1}, []string{"2 L0w00U0", "3 L0U0", "4 L0r00U0L0r00U0"}, false, 0, 1},
+	{"somebody else crashes", []pagetable.NodeID{2}, []string{"1 L0r00w00U0", "2 L0r00w00U0", "3"}, false, 0, 1},
 }
 
 func (s rsetting) cluster() *rcluster {
@@ -42,6 +51,7 @@ func (s rsetting) cluster() *rcluster {
 		nodes = max(nodes, pagetable.NodeID(text[0]-'0'))
 	}
 	c := newReleaseCluster(int(nodes), s.homes...)
+	c.leaves, c.crashes = s.leaves, s.crashes
 	for _, text := range s.threads {
 		if program := parseProgram(text[1:]); len(program) > 0 {
 			c.run(pagetable.NodeID(text[0]-'0'), program)

@@ -124,15 +124,19 @@ func (p *Page) settleHome(rd *Ready) {
 // passed them on, and repeats at a new home what the one before has not answered.
 func (p *Page) releaseNewEpoch(before pagetable.NodeID, rd *Ready) {
 	c, r := &p.copy, p.release
-	if r.homed || r.lost {
+	switch {
+	case r.lost:
+		return
+	case p.home == 0:
+		p.lose(rd) // also at a node that the page was handed to, by a home that crashed before it had left
+		return
+	case r.homed:
 		return
 	}
 	c.access, r.since = pagetable.NoAccess, p.epoch
-	switch {
-	case p.home == before:
-	case p.home == 0:
-		p.lose(rd)
-	case p.home == p.self:
+	switch p.home {
+	case before:
+	case p.self:
 		// The last home handed nothing over, since nobody ever asked it for the page.
 		*r = release{homed: true}
 		c.zero = true

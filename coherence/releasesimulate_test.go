@@ -26,7 +26,8 @@ type rsimulation struct {
 // newReleaseSimulation returns one whose programs have no race, unless racy: then there is exactly one.
 func newReleaseSimulation(seed uint64, sz rsize, racy bool) *rsimulation {
 	rng := rand.New(rand.NewPCG(seed, 1))
-	nodes := 2 + rng.IntN(sz.nodes-1)
+	busy := 2 + rng.IntN(sz.nodes-1) // nodes with threads
+	nodes := busy + rng.IntN(3)
 	homes := make([]pagetable.NodeID, 1+rng.IntN(sz.pages))
 	for i := range homes {
 		homes[i] = pagetable.NodeID(1 + rng.IntN(nodes))
@@ -42,7 +43,11 @@ func newReleaseSimulation(seed uint64, sz rsize, racy bool) *rsimulation {
 		w.phase(sz.steps, i == racyPhase)
 	}
 	for i, program := range w.programs {
-		s.run(pagetable.NodeID(1+(i+rng.IntN(2))%nodes), program)
+		s.run(pagetable.NodeID(1+(i+rng.IntN(2))%busy), program)
+	}
+	s.crashes, s.leaves = rng.IntN(2), rng.IntN(3)
+	if racy {
+		s.crashes = 0 // the race must not be lost
 	}
 	return s
 }
@@ -147,6 +152,9 @@ func (s *rsimulation) play() error {
 		if e.thread < 0 && s.slow>>((uint(e.from)*5+uint(e.to))%32)&1 != 0 && s.rng.IntN(20) > 0 {
 			continue
 		}
+		if (e.change == rcrash || e.change == rleave) && s.rng.IntN(50) > 0 && len(es) > 1 {
+			continue
+		}
 		s.happened++
 		if err := s.do(e); err != nil {
 			return err
@@ -158,6 +166,9 @@ func (s *rsimulation) play() error {
 func (s *rsimulation) finish() error {
 	for i := range s.nodes {
 		n := &s.nodes[i]
+		if n.status != running {
+			continue
+		}
 		if l := len(n.notices.log); l > 2*s.pages+minLog || len(n.notices.due) > s.pages {
 			return fmt.Errorf("n%d keeps %d notices for %d pages", i+1, l, s.pages)
 		}
@@ -205,12 +216,12 @@ func TestSimulateRelease(t *testing.T) {
 	if count < 10 {
 		return
 	}
-	for _, k := range []Kind{Request, Grant, Flush, FlushAck} {
+	for _, k := range []Kind{Request, Grant, Flush, FlushAck, Handoff, Taken} {
 		if seen.kinds[k] == 0 {
 			t.Errorf("no %v was handled", k)
 		}
 	}
-	if slices.Contains([]int{seen.refetched, seen.merged, seen.repinned, seen.kept}, 0) {
+	if slices.Contains([]int{seen.refetched, seen.merged, seen.repinned, seen.kept, seen.lost}, 0) {
 		t.Errorf("a part of the protocol was not come through: %+v", seen)
 	}
 }

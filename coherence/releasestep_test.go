@@ -11,10 +11,14 @@ import (
 type revent struct {
 	thread   int // -1: none
 	from, to pagetable.NodeID
+	change   rchange // of the node to
 }
 
 func (e revent) String() string {
-	if e.thread < 0 {
+	switch {
+	case e.change != noChange:
+		return fmt.Sprintf("%v %v", e.to, e.change)
+	case e.thread < 0:
 		return fmt.Sprintf("%v→%v", e.from, e.to)
 	}
 	return fmt.Sprintf("thread %d", e.thread)
@@ -28,9 +32,11 @@ func (c *rcluster) enabled(es []revent) []revent {
 		}
 	}
 	for _, l := range c.links {
-		es = append(es, revent{-1, l.from, l.to})
+		if l.packets[0].Epoch <= c.views[c.node(l.to).view].epoch { // else it is held
+			es = append(es, revent{thread: -1, from: l.from, to: l.to})
+		}
 	}
-	return es
+	return c.enabledChanges(es)
 }
 
 // do implements model.
@@ -40,11 +46,15 @@ func (c *rcluster) do(e revent) (err error) {
 			err = fmt.Errorf("panic: %v", r)
 		}
 	}()
-	if e.thread >= 0 {
+	switch {
+	case e.change != noChange:
+		c.note("%v", e)
+		err = c.change(e)
+	case e.thread >= 0:
 		t := &c.threads[e.thread]
 		c.note("thread %d at %v: %v", e.thread, t.node, t.program[t.next])
 		err = c.step(e.thread)
-	} else {
+	default:
 		err = c.deliver(c.take(e.from, e.to))
 	}
 	if err != nil {
@@ -83,8 +93,14 @@ func (c *rcluster) step(i int) error {
 		pl.page.Fault(op.access(), &c.rd)
 		return c.effects(pl, nil)
 	case rpoke:
+		if pl.page.release.lost {
+			break // what a view shows of a lost page is nobody's
+		}
 		pl.frame[op.word] = c.history.write(i, op.page*pageWords+op.word)
 	case runpin:
+		if pl.page.copy.writers == 0 {
+			break // the page was lost before it was pinned
+		}
 		pl.page.Unpin(pagetable.WriteAccess, &c.rd)
 		t.next++
 		return c.effects(pl, nil)
@@ -151,14 +167,28 @@ func (c *rcluster) grant(i, lock int) error {
 	t, l := &c.threads[i], &c.locks[lock]
 	from := l.last
 	l.held, l.last = true, t.node
-	if from == 0 || from == t.node {
+	switch {
+	case from == 0 || from == t.node:
 		return c.acquired(i)
+	case c.node(from).status == running:
+	case t.node == lockHome:
+		return c.regained(i)
+	default:
+		from = lockHome
 	}
-	c.post(rpacket{
+	c.postSync(rpacket{
 		Message: Message{From: from, To: t.node}, sync: grantLock, thread: i,
 		notices: c.node(from).notices.Tell(t.node, nil),
 	})
 	return nil
+}
+
+// regained gives the home of the locks one back, in the view without the node that had it.
+func (c *rcluster) regained(i int) error {
+	if err := c.learn(lockHome); err != nil {
+		return err
+	}
+	return c.acquired(i)
 }
 
 // acquired goes on with a thread that has its lock, or leaves the barrier.
@@ -203,12 +233,12 @@ func (c *rcluster) released(i int) error {
 	op := t.program[t.next]
 	if op.kind == rbarrier {
 		t.state = blocked
-		if t.node == barrierHome {
+		if t.node == lockHome {
 			return c.arrive(i)
 		}
-		c.post(rpacket{
-			Message: Message{From: t.node, To: barrierHome}, sync: arriveBarrier, thread: i,
-			notices: c.node(t.node).notices.Tell(barrierHome, nil),
+		c.postSync(rpacket{
+			Message: Message{From: t.node, To: lockHome}, sync: arriveBarrier, thread: i,
+			notices: c.node(t.node).notices.Tell(lockHome, nil),
 		})
 		return nil
 	}
@@ -225,7 +255,8 @@ func (c *rcluster) released(i int) error {
 	return c.grant(next, op.word)
 }
 
-const barrierHome pagetable.NodeID = 1
+// lockHome keeps the barrier, and gives on the locks of nodes that have crashed.
+const lockHome pagetable.NodeID = 1
 
 // arrive counts a thread at the barrier, and lets all go when the last one has come.
 func (c *rcluster) arrive(i int) error {
@@ -238,15 +269,15 @@ func (c *rcluster) arrive(i int) error {
 	c.arrived = nil
 	for _, i := range all {
 		to := c.threads[i].node
-		if to == barrierHome {
+		if to == lockHome {
 			if err := c.acquired(i); err != nil {
 				return err
 			}
 			continue
 		}
-		c.post(rpacket{
-			Message: Message{From: barrierHome, To: to}, sync: openBarrier, thread: i,
-			notices: c.node(barrierHome).notices.Tell(to, nil),
+		c.postSync(rpacket{
+			Message: Message{From: lockHome, To: to}, sync: openBarrier, thread: i,
+			notices: c.node(lockHome).notices.Tell(to, nil),
 		})
 	}
 	return nil
@@ -256,8 +287,10 @@ func (c *rcluster) deliver(p rpacket) error {
 	c.note("%v", p)
 	if p.sync == noSync {
 		c.census.kinds[p.Kind]++
-		pl := c.place(p.To, int(p.Page.Index()))
-		return c.message(pl, p)
+		if c.node(p.To).leaving && p.Kind.Opens() {
+			return nil
+		}
+		return c.message(c.place(p.To, int(p.Page.Index())), p)
 	}
 	c.node(p.To).notices.Learn(p.From, p.notices)
 	if p.sync == arriveBarrier {
@@ -287,7 +320,7 @@ func (c *rcluster) effects(pl *rplace, cause *rpacket) error {
 		return err
 	}
 	if rd.KeepTwin {
-		pl.twin = pl.frame
+		pl.twin, pl.twinned = pl.frame, true
 	}
 	for _, m := range rd.Send {
 		c.send(pl, m)
@@ -296,7 +329,7 @@ func (c *rcluster) effects(pl *rplace, cause *rpacket) error {
 		c.census.repinned++
 	}
 	if rd.DropTwin {
-		pl.twin = words{}
+		pl.twin, pl.twinned = words{}, false
 	}
 	c.node(pl.page.self).ended(pl, rd)
 	for i := range c.threads {
@@ -309,6 +342,9 @@ func (c *rcluster) effects(pl *rplace, cause *rpacket) error {
 				return err
 			}
 		}
+	}
+	if rd.Lost {
+		return c.fail(pl)
 	}
 	return nil
 }
@@ -345,7 +381,7 @@ func (c *rcluster) install(pl *rplace, cause *rpacket) error {
 	for _, k := range pl.kept {
 		k.diff.apply(&fresh)
 	}
-	if !pl.page.release.twin || c.rd.KeepTwin {
+	if !pl.twinned {
 		pl.frame = fresh
 		return nil
 	}
@@ -364,6 +400,11 @@ func (c *rcluster) send(pl *rplace, m Message) {
 	case Bytes:
 		p.words = pl.frame
 	case Diff:
+		if c.rd.RepeatDiff {
+			i := slices.IndexFunc(pl.kept, func(k keptDiff) bool { return k.interval == m.Txn })
+			p.diff = pl.kept[i].diff
+			break
+		}
 		for i := range pl.frame { // see TakeDiff
 			p.diff.differs[i] = pl.frame[i] != pl.twin[i]
 			if p.diff.differs[i] {
@@ -372,6 +413,15 @@ func (c *rcluster) send(pl *rplace, m Message) {
 		}
 		pl.twin = pl.frame
 		pl.kept = append(pl.kept, keptDiff{m.Txn, p.diff})
+	}
+	c.post(p)
+}
+
+// postSync puts a word of synchronization under way.
+func (c *rcluster) postSync(p rpacket) {
+	p.Epoch = c.views[c.node(p.From).view].epoch
+	if p.sync == grantLock && p.From == lockHome {
+		p.Epoch = c.latest().epoch // it may have come back from a node that crashed
 	}
 	c.post(p)
 }
@@ -385,6 +435,9 @@ func (c *rcluster) atRest() error {
 	}
 	for i := range c.places {
 		pl := &c.places[i]
+		if c.node(pl.page.self).status != running {
+			continue
+		}
 		if r := pl.page.release; len(r.flights) > 0 || len(pl.kept) > 0 {
 			return fmt.Errorf("%v is at rest with %d diffs", &pl.page, len(pl.kept))
 		}
