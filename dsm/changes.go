@@ -146,4 +146,5 @@ func (w *work) noteChanges(pg *page) {
 			c.flights = c.flights[1:]
 		}
 	}
+	w.s.memory.flushed()
 }

@@ -77,6 +77,14 @@ func (e *intervals) before(f func()) {
 	})
 }
 
+// spill ends the interval early, and waits for nothing. The next release covers what is under way.
+func (e *intervals) spill() {
+	e.mu.Lock()
+	number, pages := e.v.Close()
+	e.mu.Unlock()
+	e.flush(number, pages)
+}
+
 // flush sends the diffs of an interval's pages, all at once.
 func (e *intervals) flush(number uint32, pages []pagetable.PageID) {
 	if len(pages) == 0 {

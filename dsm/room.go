@@ -90,6 +90,13 @@ func (m *memoryUse) evicted(pg *page) {
 	}
 }
 
+// flushed notes that the home has what was written to the page, so that it may be evicted.
+func (m *memoryUse) flushed() {
+	if m.used.Load() > m.high() {
+		m.call()
+	}
+}
+
 // kept notes that a view holds a page that is being evicted: that waits for the end of the view now, so
 // nobody may count on it.
 func (m *memoryUse) kept(pg *page) {
@@ -120,9 +127,11 @@ func (s *node) keepRoom() {
 }
 
 // evict asks the homes of some pages to take them, and gives frames back that hold nothing any more, for
-// that many bytes. The first pass spares the pages that came since the last call. It reports whether
-// it found one, or one that may be evicted soon because it is only on its way here.
+// that many bytes. The first pass spares the pages that came since the last call. If that isn't enough, what
+// was written to release regions is flushed, so that those pages may be evicted when their homes have it.
+// It reports whether it found one, or one that may be evicted soon.
 func (s *node) evict(excess int64) (found bool) {
+	dirty := false
 	w := s.getWork()
 	defer s.putWork(w)
 	if going := s.memory.evicting.Load(); going > 0 {
@@ -141,11 +150,16 @@ func (s *node) evict(excess int64) (found bool) {
 					found = true
 				case evictLater:
 					found = true
+				case evictDirty:
+					dirty = true
 				}
 			}
 		}
 	}
-	return found
+	if dirty {
+		s.intervals.spill()
+	}
+	return found || dirty
 }
 
 // eviction is what came of the attempt to evict a page.
@@ -154,6 +168,7 @@ type eviction uint8
 const (
 	evictNever eviction = iota // it stays, as far as can be seen now
 	evictLater                 // something is under way with it
+	evictDirty                 // it has to be flushed first
 	evictBegun
 )
 
@@ -167,10 +182,12 @@ func (w *work) evictPage(r *region, pg *page) eviction {
 	case pg.recent:
 		pg.recent = false
 		return evictNever // or in the second pass
-	case pg.evicting || len(pg.waiters) > 0:
-		return evictLater
-	case pg.changes.keepFrame() || r.release && len(pg.pins) > 0:
+	case r.release && len(pg.pins) > 0:
 		return evictNever
+	case pg.evicting || len(pg.waiters)+len(pg.changes.flights) > 0:
+		return evictLater
+	case pg.changes.keepFrame():
+		return evictDirty
 	case pg.proto.Access() == pagetable.NoAccess:
 		r.dropFrame(pg)
 		return evictBegun

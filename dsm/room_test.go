@@ -7,6 +7,7 @@ import (
 	"testing"
 
 	"pagemesh/dsm"
+	"pagemesh/pagetable"
 )
 
 // TestPagesMoveHomeWhenMemoryIsShort has a node go through eight times as much memory as it may keep.
@@ -33,6 +34,36 @@ func TestPagesMoveHomeWhenMemoryIsShort(t *testing.T) {
 	}
 }
 
+// TestChangesMoveHomeWhenMemoryIsShort has a node write, without a release, eight times as much of a release region
+// as it may keep.
+func TestChangesMoveHomeWhenMemoryIsShort(t *testing.T) {
+	const limit = 1 << 20
+	nodes := openNodes(t, 1, dsm.Config{})
+	small := openNode(t, dsm.Config{Seeds: []string{nodes[0].Addr()}, Rank: 1, MemoryLimit: limit})
+	defer small.Close()
+	r := openRegions(t, []*dsm.Space{nodes[0], small}, "large", dsm.RegionOptions{
+		Size: 8 * limit, Placement: homed(nodes[0]), Consistency: pagetable.Release,
+	})
+	ctx := patient(t)
+	for round := range uint64(2) {
+		for off := int64(0); off < 8*limit; off += 4096 {
+			v, err := r[1].Load(ctx, off)
+			if err != nil || v != round*uint64(off) {
+				t.Fatalf("round %d: word at %d is %d, %v", round, off, v, err)
+			}
+			if err := r[1].Store(ctx, off, v+uint64(off)); err != nil {
+				t.Fatalf("round %d: %v", round, err)
+			}
+		}
+	}
+	each([]*dsm.Space{nodes[0], small}, func(_ int, s *dsm.Space) { meet(t, s, "written", 2) })
+	for off := int64(0); off < 8*limit; off += 4096 {
+		if v, err := r[0].Load(ctx, off); err != nil || v != 2*uint64(off) {
+			t.Fatalf("the word at %d is %d at its home, %v", off, v, err)
+		}
+	}
+}
+
 func TestMemoryThatHasNoOtherPlaceIsAnError(t *testing.T) {
 	nodes := openNodes(t, 1, dsm.Config{MemoryLimit: 1 << 20})
 	r := openRegions(t, nodes, "large", dsm.RegionOptions{Size: 2 << 20})[0]
@@ -52,7 +83,7 @@ func TestMemoryThatHasNoOtherPlaceIsAnError(t *testing.T) {
 
 func init() {
 	programs["room"] = func(ctx context.Context, p *testProgram) error {
-		r, err := p.Region(ctx, "large", dsm.RegionOptions{Size: 8 << 20})
+		r, err := p.Region(ctx, "large", dsm.RegionOptions{Size: 8 << 20, Consistency: pagetable.Consistency(p.n)})
 		if err != nil {
 			return err
 		}
@@ -75,8 +106,14 @@ func init() {
 }
 
 func TestProgramsUseMoreThanTheirNodeKeeps(t *testing.T) {
+	for _, c := range []pagetable.Consistency{pagetable.Sequential, pagetable.Release} {
+		t.Run(c.String(), func(t *testing.T) { useMoreThanKept(t, c) })
+	}
+}
+
+func useMoreThanKept(t *testing.T, c pagetable.Consistency) {
 	spaces, sockets := servingWith(t, 2, dsm.Config{MemoryLimit: 6 << 20})
-	for rank, got := range runPrograms(t, "room", sockets, 0) {
+	for rank, got := range runPrograms(t, "room", sockets, int(c)) {
 		if got != "0\n" {
 			t.Errorf("program %d is off by %s", rank, got)
 		}
