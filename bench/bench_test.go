@@ -93,6 +93,27 @@ func TestMicro(t *testing.T) {
 	}
 }
 
+// TestReleaseConsistency runs workloads of each sharing pattern in release regions.
+func TestReleaseConsistency(t *testing.T) {
+	specs := []Spec{
+		{Workload: "sor", Size: 128}, {Workload: "cg"}, {Workload: "water", Size: 216}, {Workload: "quicksort", Size: 1 << 16},
+		{Workload: "radix", Size: 1 << 16}, {Workload: "ycsb-a", Size: 300}, {Workload: "ycsb-d", Size: 300},
+		{Workload: "bfs", Size: 10}, {Workload: "gups", Size: 500}, {Workload: "pingpong", Size: 50},
+		{Workload: "falseshare", Size: 200},
+	}
+	for i := range specs {
+		specs[i].Consistency = "release"
+	}
+	for _, r := range runAll(t, 2, specs...) {
+		if !r.Verified || r.Consistency != "release" {
+			t.Errorf("%s in %s regions: %s", r.Workload, r.Consistency, r.Detail)
+		}
+	}
+	if err := (Spec{Workload: "sor", Consistency: "weak"}).Check(2); err == nil {
+		t.Error("consistency weak is taken")
+	}
+}
+
 // crooked is a link that changes the last item that it brings.
 type crooked struct{ ipc.Link }
 

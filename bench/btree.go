@@ -48,7 +48,7 @@ func btree(ctx context.Context, r *Rank) error {
 // newHeap returns the heap of that name with room for so many bytes of objects.
 func newHeap(ctx context.Context, r *Rank, name string, bytes int) *dsm.Heap {
 	const chunk = 64 << 10 // each rank leaves one unfinished
-	region := newArray[byte](ctx, r, name, bytes+(2+r.Ranks)*chunk, layout{kind: pagetable.Hashed}).Region()
+	region := newArray[byte](ctx, r, name, bytes+(2+r.Ranks)*chunk, layout{kind: pagetable.Hashed, words: true}).Region()
 	h, err := dsm.NewHeap(r.Space, region)
 	check(err)
 	return h

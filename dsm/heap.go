@@ -59,8 +59,11 @@ type classList struct {
 
 // NewHeap opens the heap in r, which must be used for nothing else. A region that was just created is an
 // empty heap. It has room for objects if it has at least two chunks: of 64 KiB, or of a page if that is
-// larger.
+// larger. The region must be sequential (ErrConsistency): nodes take memory from it by single words.
 func NewHeap(s *Space, r *Region) (*Heap, error) {
+	if r.consistency == pagetable.Release {
+		return nil, fmt.Errorf("heap in region %q: %w: make it a sequential one", r.name, ErrConsistency)
+	}
 	h := &Heap{
 		r: r, large: s.Mutex("heap/" + r.name), chunk: max(minChunk, uint64(r.PageSize())), classes: map[uint64]*classList{},
 	}

@@ -79,8 +79,7 @@ type lentMutex struct {
 func (e *syncEngine) lend(m *nodeMutex, token uint64, l loan) bool {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	// What is written under a lent mutex could not be released before somebody else gets it.
-	if e.s.intervals.inUse.Load() || e.err != nil || e.idle != nil || e.m.Wanted(m.id) {
+	if e.err != nil || e.idle != nil || e.m.Wanted(m.id) {
 		return false
 	}
 	l.token().Store(token)
@@ -90,9 +89,21 @@ func (e *syncEngine) lend(m *nodeMutex, token uint64, l loan) bool {
 	return true
 }
 
-// recall ends the loan of a mutex, if there is one, now or when the program unlocks it. The caller holds e.mu.
+// recall ends the loan of a mutex, if there is one, now or when the program unlocks it. What was written under it
+// is released before. The caller holds e.mu.
 func (e *syncEngine) recall(id locks.ID) {
-	if l := e.lent[id]; l != nil && l.recall() {
+	l := e.lent[id]
+	switch {
+	case l == nil || !l.recall():
+	case e.s.intervals.inUse.Load():
+		e.s.intervals.before(func() {
+			e.do(func() {
+				if e.lent[id] == l { // else its program has ended
+					e.takeBack(id, l)
+				}
+			})
+		})
+	default:
 		e.takeBack(id, l)
 	}
 }

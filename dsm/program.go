@@ -307,9 +307,6 @@ func (p *program) region(ctx context.Context, q question) {
 		p.answer(q.id, 0, nil, err)
 		return
 	}
-	if r.release {
-		p.s.sync.do(p.s.sync.recallAll) // see lend
-	}
 	a := reply{id: q.id, data: coherence.EncodeRegion(*r.meta.Load())}
 	if err := p.conn.write(a.frame(), r.mem.(*vm.Shared).Descriptor()); err != nil {
 		p.end(err)

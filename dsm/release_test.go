@@ -205,6 +205,9 @@ func TestReleaseOptions(t *testing.T) {
 	if v, err := r.Load(patient(t), 8); v != 7 || err != nil {
 		t.Errorf("load: %d, %v", v, err)
 	}
+	if _, err := dsm.NewHeap(nodes[1], r); !errors.Is(err, dsm.ErrConsistency) {
+		t.Errorf("heap: %v, want ErrConsistency", err)
+	}
 	plain := openRegions(t, nodes[:1], "plain", dsm.RegionOptions{Size: 512})[0]
 	if _, err := nodes[1].Region(patient(t), "plain", dsm.RegionOptions{Consistency: pagetable.Release}); !errors.Is(err, dsm.ErrMismatch) {
 		t.Errorf("%v region as a release region: %v, want ErrMismatch", plain.Consistency(), err)
@@ -299,6 +302,38 @@ func TestWritesStayUnderAnAcquire(t *testing.T) {
 	})
 	if err != nil {
 		t.Error(err)
+	}
+}
+
+// TestIntervalsLeaveNoMemory: what two nodes keep depends on the pages that they write, not on how often.
+func TestIntervalsLeaveNoMemory(t *testing.T) {
+	const pages = 8
+	nodes := openNodes(t, 3, dsm.Config{})
+	regions := releaseRegions(t, nodes, pages*256, homed(nodes[2])) // it never hears of the mutex
+	ctx := context.Background()
+	mutexes := []*dsm.Mutex{nodes[0].Mutex("m"), nodes[1].Mutex("m")}
+	intervals := func(count int) {
+		for i := range count {
+			_, err := mutexes[i%2].Lock(ctx)
+			if err == nil {
+				_, err = regions[i%2].WriteAt([]byte{byte(i)}, int64(i%pages*256))
+			}
+			if err == nil {
+				err = mutexes[i%2].Unlock()
+			}
+			if err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	count := 2000 * long()
+	intervals(count)
+	before := heapInUse()
+	intervals(4 * count)
+	after := heapInUse()
+	t.Logf("%d KiB after %d intervals, %d KiB after %d", before>>10, count, after>>10, 5*count)
+	if after > before+1<<20 {
+		t.Errorf("%d bytes in use after %d intervals, %d after %d", before, count, after, 5*count)
 	}
 }
 
