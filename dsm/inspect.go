@@ -104,6 +104,7 @@ func (s *node) status(ctx context.Context) (Status, error) {
 		st.Regions = append(st.Regions, RegionStatus{
 			Name: r.Name, ID: r.ID, Base: r.Base, Size: r.Size, PageSize: r.PageSize,
 			Placement: fmt.Sprintf("%v on %v", r.Placement.Kind, r.Placement.Nodes), Layout: r.Layout,
+			Consistency: r.Consistency.String(),
 		})
 	}
 	var err error

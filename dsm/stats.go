@@ -84,13 +84,14 @@ type MemberStatus struct {
 
 // RegionStatus is one region as the view describes it.
 type RegionStatus struct {
-	Name      string             `json:"name"`
-	ID        pagetable.RegionID `json:"id"`        // from 1, in the order of creation
-	Base      pagetable.Addr     `json:"base"`      // of its first byte in the shared space
-	Size      uint64             `json:"size"`      // bytes
-	PageSize  int                `json:"page_size"` // bytes
-	Placement string             `json:"placement"` // its rule and its homes, for people
-	Layout    string             `json:"layout"`    // the Go type that it is an array of, "" if nobody has said
+	Name        string             `json:"name"`
+	ID          pagetable.RegionID `json:"id"`          // from 1, in the order of creation
+	Base        pagetable.Addr     `json:"base"`        // of its first byte in the shared space
+	Size        uint64             `json:"size"`        // bytes
+	PageSize    int                `json:"page_size"`   // bytes
+	Placement   string             `json:"placement"`   // its rule and its homes, for people
+	Consistency string             `json:"consistency"` // "sequential" or "release"
+	Layout      string             `json:"layout"`      // the Go type that it is an array of, "" if nobody has said
 }
 
 // Status describes a space as one node sees it.

@@ -19,8 +19,8 @@ that is not here fails with EFAULT: what the system allows is used.
 
 The JSON value is an object: cluster, node, addr, access, traps, epoch, coordinator;
 members, an array of {node, addr, incarnation, rank, state}; regions, an array of {name, id,
-base, size, page_size, placement, layout}; nodes, an array of {node, rank, read_faults,
-write_faults, ahead, upgrades, invalidations, moves, evictions, bytes_in, bytes_out,
+base, size, page_size, placement, consistency, layout}; nodes, an array of {node, rank,
+read_faults, write_faults, ahead, upgrades, invalidations, moves, evictions, bytes_in, bytes_out,
 bytes_changed, stall_ns, messages_in, messages_out, wire_bytes_in, wire_bytes_out} of the
 members that answered. CSV has one line for each member.`
 
@@ -68,6 +68,7 @@ var regionColumns = []output.Column[dsm.RegionStatus]{
 	{Title: "REGION", Text: true, Value: func(r dsm.RegionStatus) any { return r.Name }},
 	{Title: "SIZE", Value: func(r dsm.RegionStatus) any { return output.Bytes(r.Size) }},
 	{Title: "PAGE SIZE", Value: func(r dsm.RegionStatus) any { return output.Bytes(uint64(r.PageSize)) }},
+	{Title: "CONSISTENCY", Text: true, Value: func(r dsm.RegionStatus) any { return r.Consistency }},
 	{Title: "BASE", Text: true, Value: func(r dsm.RegionStatus) any { return r.Base }},
 	{Title: "TYPE", Text: true, Value: func(r dsm.RegionStatus) any { return cmp.Or(r.Layout, "-") }},
 	{Title: "HOMES", Text: true, Value: func(r dsm.RegionStatus) any { return r.Placement }},
