@@ -126,8 +126,7 @@ func (f *rankFlags) run(cmd *cobra.Command, command []string) error {
 	}
 	err = runProgram(command, cfg, inherited)
 	if exit, ok := errors.AsType[*exec.ExitError](err); ok {
-		_ = s.Close()
-		launch.EndLike(exit)
+		launch.EndLike(exit) // without a word to the others, or they end first and are taken for the culprit
 	}
 	if err == nil {
 		_ = alive.Close()
