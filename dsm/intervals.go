@@ -65,9 +65,19 @@ func (e *intervals) release() error {
 	}
 }
 
+// idle reports whether there is nothing to release.
+func (e *intervals) idle() bool {
+	if !e.inUse.Load() {
+		return true
+	}
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return e.v.Idle()
+}
+
 // before calls f after a release, for callers that must not wait.
 func (e *intervals) before(f func()) {
-	if !e.inUse.Load() {
+	if e.idle() {
 		f()
 		return
 	}

@@ -73,6 +73,8 @@ type lentMutex struct {
 	loan
 	name   string
 	holder locks.Waiter
+	// flushing: the program has it no more, but the homes may lack what was written under it.
+	flushing bool
 }
 
 // lend lends a mutex that is locked through m, with that token, unless somebody waits for it.
@@ -84,7 +86,7 @@ func (e *syncEngine) lend(m *nodeMutex, token uint64, l loan) bool {
 	}
 	l.token().Store(token)
 	l.state().Store(loanLocked)
-	e.lent[m.id] = &lentMutex{l, m.name, m.holder}
+	e.lent[m.id] = &lentMutex{loan: l, name: m.name, holder: m.holder}
 	m.holder = 0
 	return true
 }
@@ -95,20 +97,22 @@ func (e *syncEngine) recall(id locks.ID) {
 	l := e.lent[id]
 	switch {
 	case l == nil || !l.recall():
-	case e.s.intervals.inUse.Load():
-		e.s.intervals.before(func() {
-			e.do(func() {
-				if e.lent[id] == l { // else its program has ended
-					e.takeBack(id, l)
-				}
-			})
-		})
-	default:
+	case e.err != nil || e.s.intervals.idle():
 		e.takeBack(id, l)
+	default:
+		l.flushing = true
+		e.s.running.Go(func() {
+			_ = e.s.intervals.release() // if the node ends, nobody else gets it
+			e.do(func() { e.takeBack(id, l) })
+		})
 	}
 }
 
+// takeBack returns a mutex to the machine, unless that has been done. The caller holds e.mu.
 func (e *syncEngine) takeBack(id locks.ID, l *lentMutex) {
+	if e.lent[id] != l {
+		return
+	}
 	delete(e.lent, id)
 	e.m.Return(id, l.holder, locks.Token(l.token().Load()), &e.rd)
 }
@@ -132,14 +136,14 @@ func (e *syncEngine) givenBack(id locks.ID, words *vm.Words) (ok bool) {
 }
 
 // endLoans takes back all mutexes of a program that has ended, and returns the names of those that it had
-// locked.
+// locked. The caller has released what the program has written.
 func (e *syncEngine) endLoans(words *vm.Words) (locked []string) {
 	e.do(func() {
 		for id, l := range e.lent {
 			if l.words != words {
 				continue
 			}
-			if l.state().Swap(loanOver) != loanKept {
+			if l.state().Swap(loanOver) != loanKept && !l.flushing {
 				locked = append(locked, l.name)
 			}
 			e.takeBack(id, l)

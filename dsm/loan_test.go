@@ -12,35 +12,12 @@ import (
 	"testing"
 
 	"pagemesh/dsm"
+	"pagemesh/pagetable"
 )
 
 func init() {
-	programs["mutex"] = func(ctx context.Context, p *testProgram) error {
-		if err := keepMutex(ctx, p, fmt.Sprintf("of %d", p.rank)); err != nil {
-			return err
-		}
-		r, err := p.Region(ctx, "mutex", dsm.RegionOptions{Size: 4096})
-		if err != nil {
-			return err
-		}
-		words, err := dsm.Slice[uint64](r)
-		if err != nil {
-			return err
-		}
-		var wg sync.WaitGroup
-		errs := make([]error, 3)
-		mine := p.Mutex("everybody's")
-		for i, m := range []*dsm.Mutex{mine, mine, p.Mutex("everybody's")} {
-			wg.Go(func() { errs[i] = countUnderMutex(ctx, p, m, words) })
-		}
-		wg.Wait()
-		if err := errors.Join(append(errs, p.barrier(ctx, "done"))...); err != nil {
-			return err
-		}
-		if want := uint64(p.ranks * len(errs) * p.n); words[0] != want {
-			return fmt.Errorf("%d counts under a mutex, want %d", words[0], want)
-		}
-		return p.barrier(ctx, "checked")
+	for _, c := range []pagetable.Consistency{pagetable.Sequential, pagetable.Release} {
+		programs["mutex "+c.String()] = func(ctx context.Context, p *testProgram) error { return useMutexes(ctx, p, c) }
 	}
 	// This one dies with a mutex that it has locked and one that it keeps.
 	programs["mutex holder"] = func(ctx context.Context, p *testProgram) error {
@@ -57,6 +34,35 @@ func init() {
 		os.Exit(3)
 		return nil
 	}
+}
+
+// useMutexes locks mutexes that only this program wants, and one that all want, which guards a counter.
+func useMutexes(ctx context.Context, p *testProgram, c pagetable.Consistency) error {
+	r, err := p.Region(ctx, "mutex", dsm.RegionOptions{Size: pageSize, Consistency: c})
+	if err != nil {
+		return err
+	}
+	words, err := dsm.Slice[uint64](r)
+	if err != nil {
+		return err
+	}
+	if err := keepMutex(ctx, p, fmt.Sprintf("of %d", p.rank)); err != nil {
+		return err
+	}
+	var wg sync.WaitGroup
+	errs := make([]error, 3)
+	mine := p.Mutex("everybody's")
+	for i, m := range []*dsm.Mutex{mine, mine, p.Mutex("everybody's")} {
+		wg.Go(func() { errs[i] = countUnderMutex(ctx, p, m, words) })
+	}
+	wg.Wait()
+	if err := errors.Join(append(errs, p.barrier(ctx, "done"))...); err != nil {
+		return err
+	}
+	if want := uint64(p.ranks * len(errs) * p.n); words[0] != want {
+		return fmt.Errorf("%d counts under a mutex, want %d", words[0], want)
+	}
+	return p.barrier(ctx, "checked")
 }
 
 // keepMutex locks a mutex that nobody else wants, and then again without a word to the node.
@@ -109,8 +115,12 @@ func countUnderMutex(ctx context.Context, p *testProgram, m *dsm.Mutex, words []
 }
 
 func TestMutexesOnLoan(t *testing.T) {
-	_, sockets := serving(t, 2)
-	runPrograms(t, "mutex", append(sockets, sockets[0]), 200*long())
+	for _, c := range []pagetable.Consistency{pagetable.Sequential, pagetable.Release} {
+		t.Run(c.String(), func(t *testing.T) {
+			_, sockets := serving(t, 2)
+			runPrograms(t, "mutex "+c.String(), append(sockets, sockets[0]), 200*long())
+		})
+	}
 }
 
 func TestMutexesOfAProgramThatDies(t *testing.T) {

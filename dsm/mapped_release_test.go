@@ -34,9 +34,13 @@ func init() {
 			return err
 		}
 		defer collectGarbage()()
+		mutexes := make([]*dsm.Mutex, releaseBlocks) // of both goroutines, so that those on loan are locked again
+		for i := range mutexes {
+			mutexes[i] = p.Mutex(fmt.Sprintf("block %d", i))
+		}
 		errs := make(chan error, 2)
 		for g := range 2 {
-			go func() { errs <- countBlocks(ctx, p, bytes, uint64(2*p.rank+g)) }()
+			go func() { errs <- countBlocks(ctx, p.n, mutexes, bytes, uint64(2*p.rank+g)) }()
 		}
 		for range 2 {
 			if err := <-errs; err != nil {
@@ -56,14 +60,14 @@ func init() {
 }
 
 // countBlocks counts in random blocks by plain loads and stores.
-func countBlocks(ctx context.Context, p *testProgram, bytes []byte, seed uint64) error {
+func countBlocks(ctx context.Context, steps int, mutexes []*dsm.Mutex, bytes []byte, seed uint64) error {
 	rng := rand.New(rand.NewPCG(seed, 11))
-	for step := range p.n {
+	for step := range steps {
 		i := rng.IntN(releaseBlocks)
 		if rng.IntN(2) == 0 {
 			i = rng.IntN(8) // some are hot
 		}
-		m := p.Mutex(fmt.Sprintf("block %d", i))
+		m := mutexes[i]
 		if _, err := m.Lock(ctx); err != nil {
 			return err
 		}
