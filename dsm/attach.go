@@ -38,7 +38,8 @@ type attachment struct {
 	next    uint64
 	asked   map[uint64]*openQuestion
 	regions map[pagetable.RegionID]*mapping
-	err     error // why it has ended
+	err     error       // why it has ended
+	over    atomic.Bool // err is set
 }
 
 // openQuestion is a question that waits for its answer.
@@ -284,6 +285,7 @@ func (a *attachment) end(err error) {
 		return
 	}
 	a.err = err
+	a.over.Store(true)
 	asked, mapped := a.asked, len(a.regions)
 	a.asked = nil
 	a.mu.Unlock()
@@ -392,6 +394,9 @@ func (a *attachment) ended() <-chan struct{} { return a.done }
 
 // why implements backend.
 func (a *attachment) why() error {
+	if !a.over.Load() {
+		return nil // as whoever locks a mutex on loan wants to know soon
+	}
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	return a.err
@@ -420,14 +425,14 @@ type attachedMutex struct {
 }
 
 // lock implements mutex.
-func (m *attachedMutex) lock(ctx context.Context) (token uint64, err error) {
+func (m *attachedMutex) lock(ctx context.Context, by caller) (token uint64, err error) {
 	if l := m.loan.Load(); l != nil && m.a.why() == nil {
-		if token, ok := l.lock(); ok {
+		if token, ok := l.lock(by); ok {
 			m.lent.Store(true)
 			return token, nil
 		}
 	}
-	ans, err := m.a.ask(ctx, question{kind: askLock, arg: m.value, data: []byte(m.name)})
+	ans, err := m.a.ask(ctx, by.question(question{kind: askLock, arg: m.value, data: []byte(m.name)}))
 	if err == nil && len(ans.data) > 0 {
 		err = m.borrow(ans.data)
 	}
@@ -473,14 +478,14 @@ type attachedPool struct {
 }
 
 // take implements pool.
-func (p *attachedPool) take(ctx context.Context, count uint64) (token uint64, err error) {
-	ans, err := p.a.ask(ctx, p.question(askTake, count))
+func (p *attachedPool) take(ctx context.Context, count uint64, by caller) (token uint64, err error) {
+	ans, err := p.a.ask(ctx, by.question(p.question(askTake, count)))
 	return ans.value, err
 }
 
 // put implements pool.
-func (p *attachedPool) put(count uint64) error {
-	_, err := p.a.ask(context.Background(), p.question(askPut, count))
+func (p *attachedPool) put(count uint64, by caller) error {
+	_, err := p.a.ask(context.Background(), by.question(p.question(askPut, count)))
 	return err
 }
 

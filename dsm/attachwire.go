@@ -65,10 +65,10 @@ const (
 func (k askKind) bringsDescriptor() bool { return k == askAttach || k == askRegion || k == askEcho }
 
 // attachVersion is the version of this protocol. A program and a node of different versions part.
-const attachVersion = 3
+const attachVersion = 4
 
 const (
-	questionFields = 6
+	questionFields = 8
 	replyFields    = 3
 	// maxQuestion bounds a question's frame: the longest is about a region with all its homes.
 	maxQuestion     = 64 << 10
@@ -77,14 +77,15 @@ const (
 	maxReply = maxControl + 1<<10
 )
 
-// question is what a program asks.
+// question is what a program asks. In questions about locks, goroutine and site are those of the caller.
 type question struct {
 	id     uint64
 	kind   askKind
 	region pagetable.RegionID
 	span
-	arg  uint64
-	data []byte
+	arg             uint64
+	goroutine, site uint64
+	data            []byte
 }
 
 // reply is what the node answers. A code other than 0 is an error: its index in wireErrors plus one,
@@ -95,7 +96,8 @@ type reply struct {
 }
 
 func (q *question) frame() []byte {
-	return attachFrame(q.data, q.id, uint64(q.kind), uint64(q.region), uint64(q.off), uint64(q.n), q.arg)
+	return attachFrame(q.data, q.id, uint64(q.kind), uint64(q.region), uint64(q.off), uint64(q.n), q.arg,
+		q.goroutine, q.site)
 }
 
 func (a *reply) frame() []byte { return attachFrame(a.data, a.id, a.code, a.value) }
@@ -127,7 +129,7 @@ func decodeQuestion(b []byte) (question, error) {
 	}
 	return question{
 		id: f[0], kind: askKind(f[1]), region: pagetable.RegionID(f[2]), span: span{int64(f[3]), int64(f[4])},
-		arg: f[5], data: data,
+		arg: f[5], goroutine: f[6], site: f[7], data: data,
 	}, nil
 }
 

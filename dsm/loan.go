@@ -16,13 +16,21 @@ import (
 // maxLoans is how many mutexes a program can have on loan in its life. The others it locks by messages.
 const maxLoans = 1 << 12
 
-// The states of a loan.
+// The states of a loan, in the lowest bits of a word. Of one that is locked the others are the number of the
+// goroutine that has locked it.
 const (
 	loanOver   uint64 = iota // there is none
 	loanKept                 // nobody in the program has locked the mutex
 	loanLocked               // somebody has
 	loanWanted               // somebody has, and must give the mutex back then
+
+	loanStateBits = 2
+	loanStates    = 1<<loanStateBits - 1
 )
+
+// loanWords is how many words a loan has: its state, the last token that was used, and the program counter of the
+// call that locked the mutex last.
+const loanWords = 3
 
 // loan is the place of one mutex in the memory between a program and its node. It is of no other mutex ever.
 type loan struct {
@@ -30,36 +38,52 @@ type loan struct {
 	index int
 }
 
-func newLoans(name string) (*vm.Words, error) { return vm.NewWords(name, 2*maxLoans) }
+func newLoans(name string) (*vm.Words, error) { return vm.NewWords(name, loanWords*maxLoans) }
 
-func openLoans(fd int) (*vm.Words, error) { return vm.OpenWords(fd, 2*maxLoans) }
+func openLoans(fd int) (*vm.Words, error) { return vm.OpenWords(fd, loanWords*maxLoans) }
 
-func (l loan) state() *atomic.Uint64 { return l.words.Word(2 * l.index) }
+func (l loan) state() *atomic.Uint64 { return l.words.Word(loanWords * l.index) }
 
 // token is the last one that was used.
-func (l loan) token() *atomic.Uint64 { return l.words.Word(2*l.index + 1) }
+func (l loan) token() *atomic.Uint64 { return l.words.Word(loanWords*l.index + 1) }
+
+// lockedBy notes where the mutex was locked. Who reads that meanwhile may see where it was locked before.
+func (l loan) lockedBy(by caller) { l.words.Set(loanWords*l.index+2, uint64(by.site)) }
+
+func lockedState(by caller) uint64 { return by.goroutine<<loanStateBits | loanLocked }
+
+// holder returns who in program p has locked the mutex, if anybody has.
+func (l loan) holder(p *program) (by caller, ok bool) {
+	s := l.state().Load()
+	by = caller{p, s >> loanStateBits, uintptr(l.words.Word(loanWords*l.index + 2).Load())}
+	return by, s&loanStates == loanLocked || s&loanStates == loanWanted
+}
 
 // lock is the program's: it locks a mutex that is kept.
-func (l loan) lock() (token uint64, ok bool) {
-	if !l.state().CompareAndSwap(loanKept, loanLocked) {
+func (l loan) lock(by caller) (token uint64, ok bool) {
+	if !l.state().CompareAndSwap(loanKept, lockedState(by)) {
 		return 0, false
 	}
+	l.lockedBy(by)
 	return l.token().Add(1), true
 }
 
 // unlock is the program's. It returns false if the mutex must be given back.
-func (l loan) unlock() bool { return l.state().CompareAndSwap(loanLocked, loanKept) }
+func (l loan) unlock() bool {
+	s := l.state().Load()
+	return s&loanStates == loanLocked && l.state().CompareAndSwap(s, loanKept)
+}
 
 // recall is the node's. It returns true if the mutex is back, otherwise the program will give it back.
 func (l loan) recall() bool {
 	for {
-		switch l.state().Load() {
+		switch s := l.state().Load(); s & loanStates {
 		case loanKept:
 			if l.state().CompareAndSwap(loanKept, loanOver) {
 				return true
 			}
 		case loanLocked:
-			if l.state().CompareAndSwap(loanLocked, loanWanted) {
+			if l.state().CompareAndSwap(s, s+loanWanted-loanLocked) {
 				return false
 			}
 		default:
@@ -68,11 +92,19 @@ func (l loan) recall() bool {
 	}
 }
 
+// giveBack is the node's, when the program says that it has unlocked a mutex that is wanted. It returns false if
+// the program was not to give it back.
+func (l loan) giveBack() bool {
+	s := l.state().Load()
+	return s&loanStates == loanWanted && l.state().CompareAndSwap(s, loanOver)
+}
+
 // lentMutex is what the node keeps of a mutex on loan.
 type lentMutex struct {
 	loan
-	name   string
-	holder locks.Waiter
+	name    string
+	waiter  locks.Waiter // of the one who has locked it first
+	program *program
 	// flushing: the program has it no more, but the homes may lack what was written under it.
 	flushing bool
 }
@@ -85,9 +117,12 @@ func (e *syncEngine) lend(m *nodeMutex, token uint64, l loan) bool {
 		return false
 	}
 	l.token().Store(token)
-	l.state().Store(loanLocked)
-	e.lent[m.id] = &lentMutex{loan: l, name: m.name, holder: m.holder}
+	by := m.list[0].by
+	l.lockedBy(by)
+	l.state().Store(lockedState(by))
+	e.lent[m.id] = &lentMutex{loan: l, name: m.name, waiter: m.holder, program: by.program}
 	m.holder = 0
+	e.held.clear(&m.holders)
 	return true
 }
 
@@ -114,7 +149,7 @@ func (e *syncEngine) takeBack(id locks.ID, l *lentMutex) {
 		return
 	}
 	delete(e.lent, id)
-	e.m.Return(id, l.holder, locks.Token(l.token().Load()), &e.rd)
+	e.m.Return(id, l.waiter, locks.Token(l.token().Load()), &e.rd)
 }
 
 // recallAll ends all loans like recall.
@@ -128,7 +163,7 @@ func (e *syncEngine) recallAll() {
 func (e *syncEngine) givenBack(id locks.ID, words *vm.Words) (ok bool) {
 	e.do(func() {
 		l := e.lent[id]
-		if ok = l != nil && l.words == words && l.state().CompareAndSwap(loanWanted, loanOver); ok {
+		if ok = l != nil && l.words == words && l.giveBack(); ok {
 			e.takeBack(id, l)
 		}
 	})

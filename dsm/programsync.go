@@ -78,6 +78,9 @@ func (p *program) begin(ctx context.Context, w *syncWaiter, then func(wakening))
 	}
 }
 
+// caller returns who asks q.
+func (p *program) caller(q question) caller { return caller{p, q.goroutine, uintptr(q.site)} }
+
 // lock locks a mutex and lends it to the program, if it can. Then the answer's data says which loan it is.
 func (p *program) lock(ctx context.Context, q question) {
 	m, err := p.enter(q)
@@ -85,7 +88,7 @@ func (p *program) lock(ctx context.Context, q question) {
 		p.endSync(q, 0, nil, err)
 		return
 	}
-	p.begin(ctx, &syncWaiter{mutex: &m.nodeMutex}, func(how wakening) {
+	p.begin(ctx, &syncWaiter{mutex: &m.nodeMutex, by: p.caller(q)}, func(how wakening) {
 		token, data, err := uint64(how.Token), []byte(nil), how.error()
 		if l, ok := p.loan(m.id); err == nil && ok && p.s.sync.lend(&m.nodeMutex, token, l) {
 			data = binary.AppendUvarint(nil, uint64(l.index))
@@ -105,7 +108,7 @@ func (p *program) arrive(ctx context.Context, q question) {
 		return
 	}
 	p.s.intervals.before(func() {
-		p.begin(ctx, &syncWaiter{barrier: name, parties: parties}, func(how wakening) {
+		p.begin(ctx, &syncWaiter{barrier: name, parties: parties, by: p.caller(q)}, func(how wakening) {
 			err := how.error()
 			if how.Err == locks.Canceled && ctx.Err() != nil {
 				err = context.Cause(ctx)
@@ -125,7 +128,7 @@ func (p *program) enter(q question) (*programMutex, error) {
 	defer p.mu.Unlock()
 	m := p.mutexes[q.arg]
 	if m == nil {
-		m = &programMutex{nodeMutex: nodeMutex{e: &p.s.sync, name: name, id: locks.MutexID(name)}}
+		m = &programMutex{nodeMutex: newNodeMutex(&p.s.sync, name)}
 		p.mutexes[q.arg] = m
 	}
 	if m.name != name {
@@ -177,7 +180,7 @@ func (p *program) take(ctx context.Context, q question) {
 		p.endSync(q, 0, nil, err)
 		return
 	}
-	p.begin(ctx, &syncWaiter{pool: &l.nodePool, count: uint64(q.n)}, func(how wakening) {
+	p.begin(ctx, &syncWaiter{pool: &l.nodePool, count: uint64(q.n), by: p.caller(q)}, func(how wakening) {
 		p.mu.Lock()
 		l.waiting--
 		p.forgetPool(q.arg, l)
@@ -203,7 +206,7 @@ func (p *program) enterPool(q question) (*programPool, error) {
 	defer p.mu.Unlock()
 	l := p.pools[q.arg]
 	if l == nil {
-		l = &programPool{nodePool: nodePool{e: &p.s.sync, name: name, size: size}}
+		l = &programPool{nodePool: newNodePool(&p.s.sync, name, size)}
 		p.pools[q.arg] = l
 	}
 	if l.name != name || l.size != size {
@@ -227,7 +230,7 @@ func (p *program) put(q question) error {
 	if l == nil {
 		return ErrNotHeld
 	}
-	if err := l.nodePool.put(uint64(q.n)); err != nil {
+	if err := l.nodePool.put(uint64(q.n), p.caller(q)); err != nil {
 		return err
 	}
 	p.mu.Lock()

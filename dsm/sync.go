@@ -22,7 +22,7 @@ type Mutex struct {
 
 // mutex is how a Mutex is reached: through the node in this process, or one in another.
 type mutex interface {
-	lock(ctx context.Context) (token uint64, err error)
+	lock(ctx context.Context, by caller) (token uint64, err error)
 	unlock() error
 }
 
@@ -34,9 +34,11 @@ func (s *Space) Mutex(name string) *Mutex { return &Mutex{name: name, m: s.b.mut
 // the space the later has the greater token, so that whoever is written to can refuse a holder that
 // was cut off meanwhile. Its errors are ErrClosed, ErrNodeLost if this node is cut off, or the cause
 // of ctx.
+//
+//go:noinline
 func (m *Mutex) Lock(ctx context.Context) (token uint64, err error) {
 	if err = locks.CheckName(m.name); err == nil {
-		token, err = m.m.lock(ctx)
+		token, err = m.m.lock(ctx, caller{goroutine: goroutine(), site: callerPC()})
 	}
 	if err != nil {
 		return 0, fmt.Errorf("lock mutex %q: %w", m.name, err)
@@ -55,8 +57,8 @@ func (m *Mutex) Unlock() error {
 
 // pool is how an RWMutex or a Semaphore is reached: through the node in this process, or one in another.
 type pool interface {
-	take(ctx context.Context, count uint64) (token uint64, err error)
-	put(count uint64) error
+	take(ctx context.Context, count uint64, by caller) (token uint64, err error)
+	put(count uint64, by caller) error
 }
 
 // RWMutex is a lock of the space, known by its name at all nodes, which any number of readers or one
@@ -76,8 +78,10 @@ func (s *Space) RWMutex(name string) *RWMutex {
 
 // Lock waits until nobody else holds the mutex, or ctx ends. It returns a fencing token, as Mutex.Lock does,
 // which is greater than those of all writers before. Its errors are those of Mutex.Lock.
+//
+//go:noinline
 func (m *RWMutex) Lock(ctx context.Context) (token uint64, err error) {
-	token, err = m.take(ctx, locks.Everything)
+	token, err = m.take(ctx, locks.Everything, caller{goroutine: goroutine(), site: callerPC()})
 	if err != nil {
 		return 0, fmt.Errorf("lock rwmutex %q: %w", m.name, err)
 	}
@@ -85,24 +89,26 @@ func (m *RWMutex) Lock(ctx context.Context) (token uint64, err error) {
 }
 
 // RLock waits until no writer holds the mutex, or ctx ends. Its errors are those of Mutex.Lock.
+//
+//go:noinline
 func (m *RWMutex) RLock(ctx context.Context) error {
-	if _, err := m.take(ctx, 1); err != nil {
+	if _, err := m.take(ctx, 1, caller{goroutine: goroutine(), site: callerPC()}); err != nil {
 		return fmt.Errorf("read-lock rwmutex %q: %w", m.name, err)
 	}
 	return nil
 }
 
-func (m *RWMutex) take(ctx context.Context, count uint64) (token uint64, err error) {
+func (m *RWMutex) take(ctx context.Context, count uint64, by caller) (token uint64, err error) {
 	if err := locks.CheckName(m.name); err != nil {
 		return 0, err
 	}
-	return m.p.take(ctx, count)
+	return m.p.take(ctx, count, by)
 }
 
 // Unlock ends what Lock began. What was written before is seen by whoever locks next, to read or to write. It
 // returns ErrNotHeld if there is no writer.
 func (m *RWMutex) Unlock() error {
-	if err := m.p.put(locks.Everything); err != nil {
+	if err := m.p.put(locks.Everything, caller{goroutine: goroutine()}); err != nil {
 		return fmt.Errorf("unlock rwmutex %q: %w", m.name, err)
 	}
 	return nil
@@ -110,7 +116,7 @@ func (m *RWMutex) Unlock() error {
 
 // RUnlock ends what one RLock began. It returns ErrNotHeld if there is no reader.
 func (m *RWMutex) RUnlock() error {
-	if err := m.p.put(1); err != nil {
+	if err := m.p.put(1, caller{goroutine: goroutine()}); err != nil {
 		return fmt.Errorf("read-unlock rwmutex %q: %w", m.name, err)
 	}
 	return nil
@@ -134,6 +140,8 @@ func (s *Space) Semaphore(name string, permits int) *Semaphore {
 
 // Acquire waits for n permits until ctx ends. Its errors are ErrMismatch if others use the semaphore with
 // another number of permits, and those of Mutex.Lock. The permits of a node that is lost come back.
+//
+//go:noinline
 func (s *Semaphore) Acquire(ctx context.Context, n int) error {
 	err := errors.Join(locks.CheckName(s.name), locks.CheckPermits(s.permits))
 	switch {
@@ -141,7 +149,7 @@ func (s *Semaphore) Acquire(ctx context.Context, n int) error {
 	case n < 1 || n > s.permits:
 		err = fmt.Errorf("%d permits: want 1 to %d", n, s.permits)
 	default:
-		_, err = s.p.take(ctx, uint64(n))
+		_, err = s.p.take(ctx, uint64(n), caller{goroutine: goroutine(), site: callerPC()})
 	}
 	if err != nil {
 		return fmt.Errorf("acquire semaphore %q of %d: %w", s.name, s.permits, err)
@@ -154,7 +162,7 @@ func (s *Semaphore) Acquire(ctx context.Context, n int) error {
 func (s *Semaphore) Release(n int) error {
 	err := ErrNotHeld
 	if n > 0 && n <= s.permits {
-		err = s.p.put(uint64(n))
+		err = s.p.put(uint64(n), caller{goroutine: goroutine()})
 	}
 	if err != nil {
 		return fmt.Errorf("release semaphore %q of %d: %w", s.name, s.permits, err)

@@ -15,22 +15,27 @@ import (
 // nodeMutex is a Mutex through the node in this process.
 type nodeMutex struct {
 	e      *syncEngine
-	name   string
 	id     locks.ID
 	holder locks.Waiter // of the goroutine that has it; guarded by e.mu
+	holders
 }
 
 // mutex implements backend.
 func (s *node) mutex(name string) mutex {
-	return &nodeMutex{e: &s.sync, name: name, id: locks.MutexID(name)}
+	m := newNodeMutex(&s.sync, name)
+	return &m
+}
+
+func newNodeMutex(e *syncEngine, name string) nodeMutex {
+	return nodeMutex{e: e, id: locks.MutexID(name), holders: holders{kind: "mutex", name: name}}
 }
 
 // lock implements mutex.
-func (m *nodeMutex) lock(ctx context.Context) (token uint64, err error) {
+func (m *nodeMutex) lock(ctx context.Context, by caller) (token uint64, err error) {
 	if err := m.e.prepare(ctx); err != nil {
 		return 0, err
 	}
-	how, ok := m.e.await(ctx, &syncWaiter{mutex: m})
+	how, ok := m.e.await(ctx, &syncWaiter{mutex: m, by: by})
 	if !ok {
 		return 0, context.Cause(ctx)
 	}
@@ -86,6 +91,7 @@ type syncEngine struct {
 	ended   []endedWait // that have a then
 	waiters map[locks.Waiter]*syncWaiter
 	lent    map[locks.ID]*lentMutex
+	held    heldLocks
 	last    locks.Waiter
 	buf     []byte
 	err     error // why nobody can wait any more
@@ -103,6 +109,7 @@ type syncWaiter struct {
 	count   uint64 // permits of the pool
 	barrier string
 	parties int
+	by      caller
 }
 
 // wakening is how a wait ended: as the machine says, or by err.
@@ -224,6 +231,7 @@ func (e *syncEngine) unlock(m *nodeMutex) (held bool) {
 	e.do(func() {
 		if held = m.holder != 0 && e.m.Unlock(m.id, m.holder, &e.rd); held {
 			m.holder = 0
+			e.held.clear(&m.holders)
 		}
 	})
 	return held
@@ -272,7 +280,7 @@ func (e *syncEngine) perform(out *transport.Outbox) {
 			continue // its wait was ended by fail
 		}
 		if k.Err == locks.OK {
-			w.has(k.Waiter)
+			e.has(w)
 		}
 		e.end(w, wakening{Woken: k})
 	}
@@ -280,13 +288,17 @@ func (e *syncEngine) perform(out *transport.Outbox) {
 	e.noteIdle()
 }
 
-// has notes that a waiter has what it waited for. The caller holds the engine's mu.
-func (w *syncWaiter) has(id locks.Waiter) {
+// has notes that a waiter has what it waited for. The caller holds e.mu.
+func (e *syncEngine) has(w *syncWaiter) {
 	switch {
 	case w.mutex != nil:
-		w.mutex.holder = id
+		w.mutex.holder = w.id
+		e.held.add(&w.mutex.holders, holder{w.by, true})
 	case w.pool != nil:
 		w.pool.taken += w.count
+		if w.pool.size == locks.Everything {
+			e.held.add(&w.pool.holders, holder{w.by, w.count == w.pool.size})
+		}
 	}
 }
 

@@ -83,6 +83,9 @@ func OpenWords(int, int) (*Words, error) { return nil, ErrNotSupported }
 // Word is never called.
 func (*Words) Word(int) *atomic.Uint64 { return nil }
 
+// Set does nothing.
+func (*Words) Set(int, uint64) {}
+
 // Descriptor is never called.
 func (*Words) Descriptor() int { return -1 }
 

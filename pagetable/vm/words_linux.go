@@ -44,6 +44,10 @@ func OpenWords(fd, n int) (*Words, error) {
 // Word returns word i.
 func (w *Words) Word(i int) *atomic.Uint64 { return (*atomic.Uint64)(unsafe.Pointer(word(w.b, 8*i))) }
 
+// Set sets word i, which nobody else sets meanwhile. It is no more than a store; who reads the word at the same
+// time sees the old value or the new one.
+func (w *Words) Set(i int, v uint64) { *(*uint64)(unsafe.Pointer(word(w.b, 8*i))) = v }
+
 // Descriptor returns the node's descriptor, to be sent to the program. It is the words' own.
 func (w *Words) Descriptor() int { return w.fd }
 

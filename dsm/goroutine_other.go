@@ -1,0 +1,7 @@
+//go:build !amd64 && !arm64
+
+package dsm
+
+const hasDescriptor = false
+
+func descriptorWord(int) uint64 { return 0 }
