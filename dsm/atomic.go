@@ -15,33 +15,45 @@ import (
 // In a release region Load and Store are plain accesses, and Add, Swap and CompareAndSwap return
 // ErrConsistency: two nodes may have the word at once. Put words that nodes count on without a mutex into a
 // sequential region.
+//
+// They are not inlined, so that the line which waits can be told from its caller's.
 
 // Load returns the word at off, in bytes. Its errors, and those of the other word operations, are
 // ErrMisaligned, ErrRange, and those of waiting for a page (see the package comment).
+//
+//go:noinline
 func (r *Region) Load(ctx context.Context, off int64) (uint64, error) {
 	v, _, err := r.word(ctx, off, wordOp{kind: wordLoad})
 	return v, err
 }
 
 // Store sets the word at off.
+//
+//go:noinline
 func (r *Region) Store(ctx context.Context, off int64, v uint64) error {
 	_, _, err := r.word(ctx, off, wordOp{kind: wordStore, new: v})
 	return err
 }
 
 // Add adds delta to the word at off and returns the sum, both modulo 2^64. To subtract x, add -x.
+//
+//go:noinline
 func (r *Region) Add(ctx context.Context, off int64, delta uint64) (uint64, error) {
 	v, _, err := r.word(ctx, off, wordOp{kind: wordAdd, new: delta})
 	return v, err
 }
 
 // Swap sets the word at off and returns what it was.
+//
+//go:noinline
 func (r *Region) Swap(ctx context.Context, off int64, v uint64) (uint64, error) {
 	old, _, err := r.word(ctx, off, wordOp{kind: wordSwap, new: v})
 	return old, err
 }
 
 // CompareAndSwap sets the word at off to v if it is old, and reports whether it was.
+//
+//go:noinline
 func (r *Region) CompareAndSwap(ctx context.Context, off int64, old, v uint64) (bool, error) {
 	_, ok, err := r.word(ctx, off, wordOp{kind: wordCompareAndSwap, old: old, new: v})
 	return ok, err

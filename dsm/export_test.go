@@ -54,3 +54,9 @@ func (all samplers) Enable(on bool) {
 		p.sampler.Store(sm)
 	}
 }
+
+// FrameSize reads a .gopclntab and returns what it says of one instruction.
+func FrameSize(table []byte, text, pc uint64) (size uint64, ok bool) {
+	sizes := readFrameSizes(table, text)
+	return sizes.at(pc)
+}

@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"runtime"
 	"slices"
 	"strconv"
 	"strings"
@@ -44,6 +45,7 @@ type symbols struct {
 	file  os.FileInfo // tells executables apart
 	base  uint64      // where the executable wants to be loaded
 	table *gosym.Table
+	sizes frameSizes
 }
 
 // symbolCache holds the symbols of executables, of which the programs of one node mostly share one.
@@ -96,7 +98,7 @@ func readSymbols(f *os.File) (*symbols, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &symbols{table: table}
+	s := &symbols{table: table, sizes: readFrameSizes(data, text.Addr)}
 	if i := slices.IndexFunc(exe.Progs, func(p *elf.Prog) bool { return p.Type == elf.PT_LOAD }); i >= 0 {
 		s.base = exe.Progs[i].Vaddr &^ (exe.Progs[i].Align - 1)
 	}
@@ -182,18 +184,44 @@ func (sm *sampler) rest(start time.Time) {
 	sm.next = start.Add(max(sampleEvery, sampleShare*time.Since(start)))
 }
 
-// caller returns the call for a pc in one of the runtime's functions that copy, clear and compare
-// memory. These are leaves without a frame: what they return to is on top of the stack.
+// maxCallers bounds how many calls up an access is followed.
+const maxCallers = 16
+
+// caller returns where a program makes the access that its thread waits for at pc: if that is in the runtime,
+// which copies, clears and compares, or in this library, the call of it. Where that can't be told it returns pc.
 func (sm *sampler) caller(pc, sp uint64) uint64 {
-	fn := sm.symbols.table.PCToFunc(pc - sm.shift)
-	if fn == nil || !strings.HasPrefix(fn.Name, "runtime.mem") && !strings.HasPrefix(fn.Name, "memeq") {
-		return pc
+	at := pc - sm.shift
+	for range maxCallers {
+		fn := sm.symbols.table.PCToFunc(at)
+		if fn == nil {
+			return pc
+		}
+		if !ours(fn.Name) {
+			return at + sm.shift
+		}
+		size, ok := sm.symbols.sizes.at(at)
+		if !ok || runtime.GOARCH != "amd64" { // elsewhere the return address need not be on the stack
+			return pc
+		}
+		ret, err := vm.ReadWord(sm.pid, sp+size)
+		if err != nil {
+			return pc
+		}
+		sp += size + 8
+		at = ret - sm.shift - 1 // within the call
 	}
-	ret, err := vm.ReadWord(sm.pid, sp)
-	if err != nil || sm.symbols.table.PCToFunc(ret-sm.shift) == nil {
-		return pc
+	return pc
+}
+
+// ours reports whether a function is the runtime's or this library's, so that it tells users nothing of their
+// programs.
+func ours(function string) bool {
+	for _, p := range []string{"runtime.", "internal/", "memeq", "sync/atomic.", "pagemesh/dsm.", "pagemesh/pagetable"} {
+		if strings.HasPrefix(function, p) {
+			return true
+		}
 	}
-	return ret - 1 // within the call
+	return false
 }
 
 // sampled counts a sample of one page.
