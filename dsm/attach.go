@@ -248,7 +248,7 @@ func (a *attachment) answer(frame []byte) error {
 	ans := answeredQuestion{reply: r}
 	switch {
 	case r.code != 0:
-		ans.err = &remoteError{text: string(r.data), code: r.code - 1}
+		ans.err = errorOf(r.code-1, r.data)
 	case o.wantsDescriptor:
 		fd, err := a.conn.takeDescriptor()
 		if err != nil {

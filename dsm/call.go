@@ -27,6 +27,7 @@ const (
 	callStats                      // JSON NodeStats
 	callPages                      // JSON PageQuery → JSON []PageStats
 	callLocks                      // JSON []LockStatus
+	callUses                       // JSON locks.Uses
 	callReset                      // forget what was counted
 	callEpoch                      // answer: the epoch, or 0 if it has not settled here; 8 bytes
 	callKindEnd
@@ -36,6 +37,7 @@ const (
 var wireErrors = []error{
 	errors.New("remote"), ErrMismatch, ErrNotExist, ErrClosed, ErrNodeLost, coherence.ErrLeaveBusy,
 	coherence.ErrNotMember, errNotCoordinator, ErrNotHeld, ErrNotMapped, ErrRange, ErrTimeout, ErrMemory, context.Canceled,
+	ErrDeadlock,
 }
 
 // remoteError is an error that a peer has answered with.
@@ -220,6 +222,8 @@ func (s *node) answerCall(from pagetable.NodeID, kind callKind, question []byte)
 		return s.answerPages(question)
 	case callLocks:
 		return marshal(s.sync.status())
+	case callUses:
+		return marshal(s.sync.uses())
 	case callEpoch:
 		return binary.BigEndian.AppendUint64(nil, s.settledEpoch()), nil
 	case callReset:

@@ -41,6 +41,10 @@ type Config struct {
 	// ViewWarning is how long a view may delay another node before a warning names its holder.
 	// Default 1 s.
 	ViewWarning time.Duration
+	// DeadlockAfter is how long a wait for a Mutex or an RWMutex lasts before the node asks the others whether it
+	// is part of a deadlock, which then ends with ErrDeadlock for one of those who wait. It should be
+	// the same at all nodes. Default 1 s; negative: never.
+	DeadlockAfter time.Duration
 	// MemoryLimit is how many bytes of pages this node keeps. Near it, pages move to their homes, or are
 	// forgotten if others have copies, and come again when they are needed; pages homed here stay, and what
 	// does not fit beside them is ErrMemory. Default: half of the machine's memory.
@@ -151,6 +155,9 @@ func (c Config) withDefaults() (Config, error) {
 	}
 	if c.ViewWarning == 0 {
 		c.ViewWarning = time.Second
+	}
+	if c.DeadlockAfter == 0 {
+		c.DeadlockAfter = time.Second
 	}
 	if c.MemoryLimit == 0 {
 		c.MemoryLimit = vm.MachineMemory() / 2

@@ -83,13 +83,18 @@
 // served by a page that is here does not look at its context. A call that spans pages and fails may
 // have written some of them.
 //
-// Waits for locks have no limit of their own. Nor have the loads and stores of an attached
+// Waits for locks have no limit of their own, but one for a Mutex or an RWMutex that would never end, because
+// whoever has the lock waits for what the caller has, is found after Config.DeadlockAfter and ends with
+// ErrDeadlock: it names the goroutines that wait for each other and the lines at which they locked what. One of
+// them gets it; when that one unlocks what it has, the others go on. A goroutine that has locked something
+// for another one to unlock is taken for its holder: it should not wait for locks meanwhile. Nor have the loads and stores of an attached
 // program, also those of its word operations and copies: they wait as a load waits for memory. A page
 // that can't be had ends the program, or the function under Space.Guard.
 //
 // # Errors
 //
 //	ErrClosed      after Close or Leave, and for whoever was waiting then
+//	ErrDeadlock    a Lock that would never have returned
 //	ErrNodeLost    what was needed went down with a node, or this node was declared lost
 //	ErrTimeout     no answer within Config.FaultTimeout
 //	ErrRange       bytes, words or elements beyond the region

@@ -33,6 +33,9 @@ var (
 	ErrNotMapped = errors.New("not mapped")
 	// ErrConsistency says that an operation needs a sequential region.
 	ErrConsistency = errors.New("not in a release region")
+	// ErrDeadlock says that whoever has what a Lock waits for waits, itself or through others, for what the caller
+	// has. The error is a *DeadlockError, which says who and where.
+	ErrDeadlock = errors.New("deadlock")
 	// ErrJoin says that the node could not become a member; the text says why.
 	ErrJoin = errors.New("can't join")
 )

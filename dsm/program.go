@@ -295,7 +295,7 @@ func (p *program) answer(id, value uint64, data []byte, err error) {
 func answerFrame(id, value uint64, data []byte, err error) []byte {
 	a := reply{id: id, value: value, data: data}
 	if err != nil {
-		a.code, a.data = errorCode(err)+1, []byte(err.Error())
+		a.code, a.data = errorCode(err)+1, errorText(err)
 	}
 	return a.frame()
 }

@@ -32,8 +32,8 @@ func (s *Space) Mutex(name string) *Mutex { return &Mutex{name: name, m: s.b.mut
 
 // Lock waits for the mutex until ctx ends. It returns a fencing token: of two acquisitions anywhere in
 // the space the later has the greater token, so that whoever is written to can refuse a holder that
-// was cut off meanwhile. Its errors are ErrClosed, ErrNodeLost if this node is cut off, or the cause
-// of ctx.
+// was cut off meanwhile. Its errors are ErrClosed, ErrNodeLost if this node is cut off, ErrDeadlock if
+// it would never return, or the cause of ctx.
 //
 //go:noinline
 func (m *Mutex) Lock(ctx context.Context) (token uint64, err error) {

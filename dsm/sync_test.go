@@ -126,7 +126,7 @@ func TestUnlockNeedsALock(t *testing.T) {
 }
 
 func TestMutexIsNotReentrant(t *testing.T) {
-	inMemory(t, 1, dsm.Config{}, func(t *testing.T, nodes []*dsm.Space) {
+	inMemory(t, 1, dsm.Config{DeadlockAfter: -1}, func(t *testing.T, nodes []*dsm.Space) {
 		mu := nodes[0].Mutex("m")
 		lock(t, mu)
 		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)

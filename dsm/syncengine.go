@@ -110,6 +110,7 @@ type syncWaiter struct {
 	barrier string
 	parties int
 	by      caller
+	late    lateness
 }
 
 // wakening is how a wait ended: as the machine says, or by err.

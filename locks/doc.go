@@ -133,9 +133,14 @@
 // with itself in View.Left; performs that view like the others; sends what comes out; and goes. If views
 // follow each other so fast that its Handover is cut off, the barriers concerned are broken.
 //
+// # Deadlocks
+//
+// A machine knows waits, not goroutines, and sees no deadlock. [Deadlocks] finds them in what the callers of all
+// machines know together.
+//
 // # What this package does not do
 //
-// It bounds no waiting time, detects no deadlock between mutexes, and keeps no lock's memory on more
-// than one node: counts shown in LockStatus start anew at a new home.
+// It bounds no waiting time and keeps no lock's memory on more than one node: counts shown in LockStatus start
+// anew at a new home.
 // The size of a pool of which nobody has a permit is forgotten with its home.
 package locks

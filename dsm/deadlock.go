@@ -1,0 +1,238 @@
+package dsm
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"path/filepath"
+	"strings"
+	"sync"
+	"time"
+
+	"pagemesh/locks"
+	"pagemesh/pagetable"
+)
+
+// This file ends deadlocks. A node looks for them when one of its goroutines has waited for a lock for long: it
+// asks all members twice what their goroutines hold and wait for, and package locks says what that means.
+// All who look agree on the wait that has to end, and its node ends it.
+
+// lookPauses bounds how much rarer a node looks the longer a wait lasts: each time after twice the time, up to
+// this multiple of Config.DeadlockAfter.
+const lookPauses = 32
+
+// lateness says how long a wait has lasted, as it was seen when the node looked now and then. The engine's mu
+// guards it.
+type lateness struct {
+	since time.Time     // when it was seen first
+	look  time.Time     // when to look for a deadlock
+	pause time.Duration // between the last look and that one
+}
+
+// see notes that the wait lasts, and returns since when it does.
+func (l *lateness) see(now time.Time, after time.Duration) time.Time {
+	if l.since.IsZero() {
+		*l = lateness{since: now, look: now.Add(after), pause: after}
+	}
+	return l.since
+}
+
+// due reports whether it is time to look for a deadlock with this wait, and plans the next time.
+func (l *lateness) due(now time.Time, after time.Duration) bool {
+	l.see(now, after)
+	if now.Before(l.look) {
+		return false
+	}
+	l.pause = min(2*l.pause, lookPauses*after)
+	l.look = now.Add(l.pause)
+	return true
+}
+
+// watchLocks looks for deadlocks until the space is closed.
+func (s *node) watchLocks() {
+	tick := time.NewTicker(max(s.cfg.DeadlockAfter/2, time.Millisecond))
+	defer tick.Stop()
+	for {
+		select {
+		case <-s.done:
+			return
+		case now := <-tick.C:
+			if s.sync.overdue(now, s.cfg.DeadlockAfter) {
+				s.endDeadlocks()
+			}
+		}
+	}
+}
+
+// overdue reports whether one of the waits for a lock has lasted for so long that it is time to look for a
+// deadlock.
+func (e *syncEngine) overdue(now time.Time, after time.Duration) (any bool) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	for _, w := range e.waiters {
+		_, ok := w.lock()
+		any = ok && w.late.due(now, after) || any
+	}
+	return any
+}
+
+// endDeadlocks looks for deadlocks and ends the waits of this node that have to end.
+func (s *node) endDeadlocks() {
+	for _, err := range s.deadlocks(context.Background()) {
+		if victim := err.Cycle[0]; victim.Node == s.self && s.sync.endWait(err.victim, err) {
+			s.log.Warn("a wait for a lock ends, because it would never", "reason", err)
+		}
+	}
+}
+
+// endWait ends a wait for a lock with err, unless it has ended.
+func (e *syncEngine) endWait(id locks.Waiter, err error) (ended bool) {
+	e.do(func() {
+		w := e.waiters[id]
+		if ended = w != nil && e.withdraw(w); ended {
+			delete(e.waiters, id)
+			e.end(w, wakening{err: err})
+		}
+	})
+	return ended
+}
+
+// deadlocks returns the deadlocks of the space.
+func (s *node) deadlocks(ctx context.Context) []*DeadlockError {
+	first := s.allUses(ctx)
+	second := s.allUses(ctx)
+	var all []*DeadlockError
+	for _, circle := range locks.Deadlocks(first, second) {
+		all = append(all, newDeadlockError(circle, second))
+	}
+	return all
+}
+
+// allUses asks every member how its goroutines use locks. Who does not answer in time is left out: what it
+// would have said only adds deadlocks.
+func (s *node) allUses(ctx context.Context) []locks.Uses {
+	ctx, cancel := context.WithTimeout(ctx, controlDeadline/2)
+	defer cancel()
+	var (
+		wg  sync.WaitGroup
+		mu  sync.Mutex // guards all
+		all []locks.Uses
+	)
+	for _, n := range s.view().Nodes() {
+		wg.Go(func() {
+			u, err := askMember[locks.Uses](ctx, s, n, callUses, nil)
+			if err != nil {
+				return
+			}
+			mu.Lock()
+			defer mu.Unlock()
+			all = append(all, u)
+		})
+	}
+	wg.Wait()
+	return all
+}
+
+// DeadlockError says that a wait for a Mutex or an RWMutex would never have ended. It is an ErrDeadlock.
+type DeadlockError struct {
+	// Cycle are the goroutines that wait for each other, each for the next one and the last for the first.
+	// The first is the one that got this error.
+	Cycle  []DeadlockWait
+	victim locks.Waiter
+}
+
+// DeadlockWait is one goroutine of a deadlock.
+type DeadlockWait struct {
+	Node      pagetable.NodeID `json:"node"`      // where it is
+	Process   int              `json:"process"`   // the attached program that it is in, by its id; 0 if the node's own
+	Goroutine uint64           `json:"goroutine"` // its number, as in the traces of that process
+	Line      string           `json:"line"`      // where it waits, "file:line"
+	Kind      string           `json:"kind"`      // of the lock that it waits for, "mutex" or "rwmutex"
+	Lock      string           `json:"lock"`      // the name of that lock
+	// Locked is the line at which the next goroutine has locked it. Empty: that goroutine only waits for it too,
+	// ahead of this one.
+	Locked string `json:"locked"`
+}
+
+func newDeadlockError(circle []locks.Blocked, uses []locks.Uses) *DeadlockError {
+	e := &DeadlockError{victim: circle[0].Wait.Waiter}
+	waits, holds := map[locks.WaitID]locks.Wait{}, map[locks.Goroutine][]locks.Hold{}
+	for _, u := range uses {
+		for _, w := range u.Waits {
+			waits[w.WaitID] = w
+		}
+		for _, h := range u.Holds {
+			holds[h.By] = append(holds[h.By], h)
+		}
+	}
+	for _, b := range circle {
+		w := waits[b.Wait]
+		step := DeadlockWait{
+			Node: w.By.Node, Process: w.By.Process, Goroutine: w.By.Number, Line: w.At, Kind: w.Lock.Kind, Lock: w.Lock.Name,
+		}
+		for _, h := range holds[waits[b.By].By] {
+			if !b.Queued && h.Lock == w.Lock {
+				step.Locked = h.At
+			}
+		}
+		e.Cycle = append(e.Cycle, step)
+	}
+	return e
+}
+
+// Error says who waits for whom, and where.
+func (e *DeadlockError) Error() string {
+	var b strings.Builder
+	b.WriteString("deadlock: ")
+	for i, w := range e.Cycle {
+		next := e.Cycle[(i+1)%len(e.Cycle)]
+		if i == 0 {
+			b.WriteString(w.who())
+		} else {
+			b.WriteString(", which")
+		}
+		fmt.Fprintf(&b, " waits at %s for %s %q, ", baseLine(w.Line), w.Kind, w.Lock)
+		switch {
+		case len(e.Cycle) == 1:
+			fmt.Fprintf(&b, "which it has locked itself at %s", baseLine(w.Locked))
+		case w.Locked == "":
+			fmt.Fprintf(&b, "behind %s", next.who())
+		default:
+			fmt.Fprintf(&b, "locked at %s by %s", baseLine(w.Locked), next.who())
+		}
+	}
+	return b.String()
+}
+
+// Unwrap returns ErrDeadlock.
+func (e *DeadlockError) Unwrap() error { return ErrDeadlock }
+
+func (w DeadlockWait) who() string {
+	if w.Process != 0 {
+		return fmt.Sprintf("goroutine %d of process %d on %v", w.Goroutine, w.Process, w.Node)
+	}
+	return fmt.Sprintf("goroutine %d on %v", w.Goroutine, w.Node)
+}
+
+// baseLine returns a line without its directory.
+func baseLine(line string) string { return filepath.Base(line) }
+
+// errorText is how err travels to a program.
+func errorText(err error) []byte {
+	if d, ok := err.(*DeadlockError); ok {
+		if b, err := json.Marshal(d.Cycle); err == nil {
+			return b
+		}
+	}
+	return []byte(err.Error())
+}
+
+// errorOf returns the error that has travelled.
+func errorOf(code uint64, text []byte) error {
+	e := &remoteError{text: string(text), code: code}
+	d := &DeadlockError{}
+	if e.Unwrap() == ErrDeadlock && json.Unmarshal(text, &d.Cycle) == nil && len(d.Cycle) > 0 {
+		return d
+	}
+	return e
+}

@@ -1,0 +1,221 @@
+package dsm_test
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"math/rand/v2"
+	"regexp"
+	"slices"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"pagemesh/dsm"
+)
+
+// locker is a lock that a goroutine locks for itself, or for reading.
+type locker struct {
+	lock   func(context.Context) error
+	unlock func() error
+}
+
+func mutexOf(s *dsm.Space, name string) locker {
+	mu := s.Mutex(name)
+	return locker{func(ctx context.Context) error { _, err := mu.Lock(ctx); return err }, mu.Unlock}
+}
+
+func writerOf(s *dsm.Space, name string) locker {
+	mu := s.RWMutex(name)
+	return locker{func(ctx context.Context) error { _, err := mu.Lock(ctx); return err }, mu.Unlock}
+}
+
+func readerOf(s *dsm.Space, name string) locker {
+	mu := s.RWMutex(name)
+	return locker{func(ctx context.Context) error { err := mu.RLock(ctx); return err }, mu.RUnlock}
+}
+
+// circle has each goroutine i lock one thing, and then, when all have, a second one of pairs[i]: it returns how these
+// second locks ended, in the order in which they did. A second lock begins a second after the one before it.
+func circle(t *testing.T, pairs [][2]locker) (errs []error) {
+	t.Helper()
+	var mu sync.Mutex // guards errs
+	var wg sync.WaitGroup
+	for i, pair := range pairs {
+		wg.Go(func() {
+			if err := pair[0].lock(t.Context()); err != nil {
+				t.Error(err)
+				return
+			}
+			time.Sleep(time.Duration(1+i) * time.Second)
+			err := pair[1].lock(t.Context())
+			mu.Lock()
+			errs = append(errs, err)
+			mu.Unlock()
+			if err == nil {
+				err = pair[1].unlock()
+			}
+			if err := errors.Join(pair[0].unlock(), err); err != nil && !errors.Is(err, dsm.ErrDeadlock) {
+				t.Error(err)
+			}
+		})
+	}
+	wg.Wait()
+	return errs
+}
+
+// goroutineNumber is replaced in messages, since numbers differ from run to run.
+var goroutineNumber = regexp.MustCompile(`goroutine \d+`)
+
+func TestDeadlocksEndAndAreNamed(t *testing.T) {
+	tests := []struct {
+		name  string
+		pairs func(n []*dsm.Space) [][2]locker
+		says  string
+	}{
+		{"mutexes", func(n []*dsm.Space) [][2]locker {
+			return [][2]locker{{mutexOf(n[0], "a"), mutexOf(n[0], "b")}, {mutexOf(n[1], "b"), mutexOf(n[1], "a")}}
+		}, `deadlock: goroutine N on n2 waits at L for mutex "a", locked at L by goroutine N on n1, ` +
+			`which waits at L for mutex "b", locked at L by goroutine N on n2`},
+		{"one node", func(n []*dsm.Space) [][2]locker {
+			return [][2]locker{{mutexOf(n[2], "a"), mutexOf(n[2], "b")}, {mutexOf(n[2], "b"), mutexOf(n[2], "a")}}
+		}, `deadlock: goroutine N on n3 waits at L for mutex "a", locked at L by goroutine N on n3, ` +
+			`which waits at L for mutex "b", locked at L by goroutine N on n3`},
+		{"itself", func(n []*dsm.Space) [][2]locker {
+			return [][2]locker{{mutexOf(n[1], "a"), mutexOf(n[1], "a")}}
+		}, `deadlock: goroutine N on n2 waits at L for mutex "a", which it has locked itself at L`},
+		{"itself, to write what it reads", func(n []*dsm.Space) [][2]locker {
+			return [][2]locker{{readerOf(n[1], "a"), writerOf(n[1], "a")}}
+		}, `deadlock: goroutine N on n2 waits at L for rwmutex "a", which it has locked itself at L`},
+		{"three nodes", func(n []*dsm.Space) [][2]locker {
+			return [][2]locker{{mutexOf(n[0], "a"), mutexOf(n[0], "b")}, {mutexOf(n[1], "b"), mutexOf(n[1], "c")}, {mutexOf(n[2], "c"), mutexOf(n[2], "a")}}
+		}, `deadlock: goroutine N on n3 waits at L for mutex "a", locked at L by goroutine N on n1, ` +
+			`which waits at L for mutex "b", locked at L by goroutine N on n2, which waits at L for mutex "c", locked at L by goroutine N on n3`},
+		{"mutex and writer", func(n []*dsm.Space) [][2]locker {
+			return [][2]locker{{mutexOf(n[0], "a"), writerOf(n[0], "r")}, {writerOf(n[1], "r"), mutexOf(n[1], "a")}}
+		}, `deadlock: goroutine N on n2 waits at L for mutex "a", locked at L by goroutine N on n1, ` +
+			`which waits at L for rwmutex "r", locked at L by goroutine N on n2`},
+		{"mutex and reader", func(n []*dsm.Space) [][2]locker {
+			return [][2]locker{{readerOf(n[0], "r"), mutexOf(n[0], "a")}, {mutexOf(n[1], "a"), writerOf(n[1], "r")}}
+		}, `deadlock: goroutine N on n2 waits at L for rwmutex "r", locked at L by goroutine N on n1, ` +
+			`which waits at L for mutex "a", locked at L by goroutine N on n2`},
+		{"behind a writer", func(n []*dsm.Space) [][2]locker {
+			return [][2]locker{{mutexOf(n[0], "of its own"), writerOf(n[0], "r")}, {readerOf(n[1], "r"), readerOf(n[1], "r")}}
+		}, `deadlock: goroutine N on n2 waits at L for rwmutex "r", behind goroutine N on n1, ` +
+			`which waits at L for rwmutex "r", locked at L by goroutine N on n2`},
+	}
+	for _, test := range tests {
+		t.Run(test.name, func(t *testing.T) {
+			var log bytes.Buffer
+			cfg := dsm.Config{Logger: slog.New(slog.NewTextHandler(&log, nil))}
+			inMemory(t, 3, cfg, func(t *testing.T, nodes []*dsm.Space) {
+				pairs := test.pairs(nodes)
+				start := time.Now()
+				errs := circle(t, pairs)
+				if took := time.Since(start) - time.Duration(len(pairs))*time.Second; took > 2*time.Second {
+					t.Errorf("it took %v to end", took)
+				}
+				checkDeadlock(t, errs, test.says)
+			})
+			if n := strings.Count(log.String(), "level=WARN"); n != 1 {
+				t.Errorf("logged %d times:\n%s", n, log.String())
+			}
+		})
+	}
+}
+
+// checkDeadlock wants the first error to be a deadlock and no other.
+func checkDeadlock(t *testing.T, errs []error, says string) {
+	t.Helper()
+	for i, err := range errs {
+		if errors.Is(err, dsm.ErrDeadlock) != (i == 0) || i > 0 && err != nil {
+			t.Errorf("wait %d ended with %v", i, err)
+		}
+	}
+	d, ok := errors.AsType[*dsm.DeadlockError](errs[0])
+	if !ok {
+		t.Fatalf("%T: %v", errs[0], errs[0])
+	}
+	got := goroutineNumber.ReplaceAllString(d.Error(), "goroutine N")
+	got = regexp.MustCompile(`\bdeadlock_test\.go:\d+`).ReplaceAllString(got, "L")
+	if got != says {
+		t.Errorf("%v\nwant\n%s", d, says)
+	}
+}
+
+// storm has goroutines of all nodes lock some of a few locks at once, and returns how often that was a deadlock.
+// What they lock, and in which order, is what pick returns of the numbers of the locks.
+func storm(t *testing.T, nodes []*dsm.Space, pick func(rnd *rand.Rand, numbers []int) []int) int64 {
+	t.Helper()
+	const locks, goroutines = 6, 4
+	rounds := 60 * long()
+	seed := seedOf(t)
+	var deadlocks atomic.Int64
+	var inside [locks]atomic.Int64 // a writer counts for many readers
+	ctx, cancel := context.WithTimeout(t.Context(), patience*time.Duration(long()))
+	defer cancel()
+	var wg sync.WaitGroup
+	for i := range len(nodes) * goroutines {
+		s, rnd := nodes[i%len(nodes)], rand.New(rand.NewPCG(seed, uint64(i)))
+		wg.Go(func() {
+			for range rounds {
+				var held []func() error
+				for _, n := range pick(rnd, rnd.Perm(locks)[:1+rnd.IntN(3)]) {
+					l, weight := mutexOf(s, fmt.Sprint(n)), int64(1000)
+					if n%2 == 0 {
+						l = writerOf(s, fmt.Sprint(n))
+					}
+					if n%2 == 0 && rnd.IntN(2) == 0 {
+						l, weight = readerOf(s, fmt.Sprint(n)), 1
+					}
+					if err := l.lock(ctx); errors.Is(err, dsm.ErrDeadlock) {
+						deadlocks.Add(1)
+						break
+					} else if err != nil {
+						t.Error(err)
+						break
+					}
+					if all := inside[n].Add(weight); all > 1000 {
+						t.Errorf("lock %d is held %d times", n, all)
+					}
+					held = append(held, func() error { inside[n].Add(-weight); return l.unlock() })
+				}
+				for _, unlock := range held {
+					if err := unlock(); err != nil {
+						t.Error(err)
+					}
+				}
+			}
+		})
+	}
+	wg.Wait()
+	return deadlocks.Load()
+}
+
+// quickly looks for deadlocks as soon as a wait lasts 1 ms.
+var quickly = dsm.Config{DeadlockAfter: time.Millisecond, Logger: slog.New(slog.DiscardHandler)}
+
+func TestLocksInOneOrderAreNoDeadlock(t *testing.T) {
+	nodes := openNodes(t, 3, quickly)
+	n := storm(t, nodes, func(_ *rand.Rand, numbers []int) []int {
+		slices.Sort(numbers)
+		return numbers
+	})
+	if n != 0 {
+		t.Errorf("%d deadlocks where there can be none", n)
+	}
+}
+
+// TestLocksInAnyOrderGoOn: every wait ends, although nobody gives up by himself.
+func TestLocksInAnyOrderGoOn(t *testing.T) {
+	nodes := openNodes(t, 3, quickly)
+	n := storm(t, nodes, func(_ *rand.Rand, numbers []int) []int { return numbers })
+	if n == 0 {
+		t.Error("no deadlock: the test tests nothing")
+	}
+	t.Logf("%d deadlocks", n)
+}
