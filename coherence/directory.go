@@ -121,6 +121,9 @@ func (p *Page) request(m Message, rd *Ready) {
 	p.serve(rd)
 }
 
+// Busy reports whether this node is the page's home and serves a request right now: the next one has to wait.
+func (p *Page) Busy() bool { return p.dir != nil && p.dir.txn.phase != idle }
+
 // serve starts queued requests until one of them has to wait for other nodes.
 func (p *Page) serve(rd *Ready) {
 	d := p.dir

@@ -59,7 +59,7 @@ func (r *region) fill(a pagetable.Access, o op, sp *span, buf *[]byte) *batch {
 	for sp.n > 0 && (b == nil || len(b.waiters) < limit) {
 		index, in := uint64(sp.off)>>r.shift, int(sp.off)&(1<<r.shift-1)
 		n := min(sp.n, int64(1<<r.shift-in))
-		wt := waiter{want: a, op: o, off: in}
+		wt := waiter{want: a, op: o, off: in, size: min(len(*buf), int(n))}
 		if *buf != nil {
 			wt.buf, *buf = (*buf)[:n:n], (*buf)[n:]
 		}
@@ -147,7 +147,7 @@ func (b *batch) await(ctx context.Context) {
 	case <-ctx.Done():
 	}
 	for i := range b.waiters {
-		b.waiters[i].pg.withdraw(&b.waiters[i], context.Cause(ctx))
+		b.waiters[i].pg.withdraw(b.r.s, &b.waiters[i], context.Cause(ctx))
 	}
 	<-b.group.done
 }

@@ -142,7 +142,7 @@ func (r *region) word(ctx context.Context, off int64, o wordOp) (v uint64, ok bo
 
 // slowWord fetches the page and performs o when it comes.
 func (r *region) slowWord(ctx context.Context, index uint64, in int, o wordOp) (v uint64, ok bool, err error) {
-	b := r.one(index, waiter{want: o.access(), op: opFunc, fn: func(pg *page, frame []byte) { v, ok = pg.word(o, frame, in) }})
+	b := r.one(index, waiter{want: o.access(), op: opFunc, off: in, size: 8, fn: func(pg *page, frame []byte) { v, ok = pg.word(o, frame, in) }})
 	err = b.wait(ctx)
 	return v, ok, err
 }

@@ -9,6 +9,7 @@ import (
 	"maps"
 	"slices"
 
+	"pagemesh/dsm/sharing"
 	"pagemesh/pagetable"
 )
 
@@ -198,14 +199,27 @@ func (r *region) pageStats(index uint64, pg *page) PageStats {
 		st.Nodes = append(st.Nodes, r.s.self)
 	}
 	if words := t.written.Words(); words > 0 {
-		spans := t.written.Spans()
 		wr := Writer{Node: r.s.self, Words: words}
-		for _, sp := range spans[:min(len(spans), maxSpans)] {
+		for _, sp := range spansOf(&t.written) {
 			wr.Spans = append(wr.Spans, Span(sp))
 		}
 		st.Writers = append(st.Writers, wr)
 	}
+	st.Sharing = t.sharing(r.s.self)
 	return st
+}
+
+// sharing returns this node's part in the sharing of the page.
+func (t *traffic) sharing(self pagetable.NodeID) sharing.Page {
+	p := sharing.Page{Asked: uint64(t.asked), Queued: uint64(t.queued), Nodes: []sharing.Node{}}
+	switch {
+	case t.sharer != nil:
+		p.Nodes = append(p.Nodes, t.sharer.part(self))
+	case t.faults() > 0 || t.written.Words() > 0:
+		p.Nodes = append(p.Nodes, sharing.Node{Node: self, Counts: t.firsts(), Written: spansOf(&t.written),
+			Again: []sharing.Span{}, Read: []sharing.Span{}, ReadAgain: []sharing.Span{}})
+	}
+	return p
 }
 
 // mergedPages sums up what the members say of the same page.
@@ -228,6 +242,9 @@ func (m mergedPages) add(list []PageStats) {
 		sum.Nodes = append(sum.Nodes, p.Nodes...)
 		sum.Writers = append(sum.Writers, p.Writers...)
 		sum.Sites = append(sum.Sites, p.Sites...)
+		sum.Sharing.Asked += p.Sharing.Asked
+		sum.Sharing.Queued += p.Sharing.Queued
+		sum.Sharing.Nodes = append(sum.Sharing.Nodes, p.Sharing.Nodes...)
 		slices.SortFunc(sum.Sites, compareSites)
 	}
 }
@@ -235,7 +252,9 @@ func (m mergedPages) add(list []PageStats) {
 func (m mergedPages) busiest() []PageStats {
 	list := []PageStats{}
 	for _, p := range m {
-		p.Note = note(p)
+		p.Sharing.Home = p.Home
+		p.Verdict = sharing.Classify(p.Sharing)
+		p.Note = p.Verdict.Sentence()
 		list = append(list, *p)
 	}
 	slices.SortFunc(list, func(a, b PageStats) int {

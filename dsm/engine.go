@@ -99,7 +99,8 @@ func (w *work) fault(r *region, index uint64, wt *waiter) bool {
 		return true
 	}
 	wt.start = time.Now()
-	pg.traffic.fault(before, wt.want)
+	wt.begun = w.s.waits.begin(wt.start)
+	pg.traffic.fault(before, wt, w.s.sync.lockHeld())
 	return true
 }
 
@@ -115,10 +116,18 @@ func (w *work) message(r *region, m coherence.Message, body []byte) bool {
 	case w.s.leaving.Load() && m.Kind.Opens():
 		// Seen with the page locked: what came before is seen by vacate.
 	default:
-		pg.proto.Step(m, &w.rd)
+		w.step(pg, m)
 		w.perform(r, pg, m, body)
 	}
 	return true
+}
+
+// step brings a message to a page's state.
+func (w *work) step(pg *page, m coherence.Message) {
+	if m.Kind == coherence.Request {
+		pg.traffic.request(pg.proto.Busy())
+	}
+	pg.proto.Step(m, &w.rd)
 }
 
 // unpin ends a pin. The caller holds pg.mu.
@@ -145,7 +154,7 @@ func (w *work) perform(r *region, pg *page, cause coherence.Message, body []byte
 	w.effects(r, pg, cause, body)
 	for i := 0; i < len(w.local); i++ {
 		m := w.local[i]
-		pg.proto.Step(m, &w.rd)
+		w.step(pg, m)
 		w.effects(r, pg, m, nil)
 	}
 	w.local = w.local[:0]
@@ -217,6 +226,7 @@ func (w *work) protect(r *region, pg *page, frame []byte) []byte {
 		pg.used = true
 	}
 	r.setRight(pg, rd.Before, rd.After)
+	pg.traffic.right(rd.Before, rd.After, !pg.evicting && !w.s.leaving.Load())
 	if rd.Before == pagetable.WriteAccess && pg.changes.twin == nil {
 		pg.traffic.writeLost(frame)
 	}

@@ -26,6 +26,7 @@ func (s *node) stats() NodeStats {
 	}
 	now, base := transport.Counters(s.ep), s.base.Load()
 	st.MessagesIn, st.MessagesOut = now.PacketsIn-base.PacketsIn, now.PacketsOut-base.PacketsOut
+	st.WallNanos = uint64(time.Since(base.at))
 	st.WireIn, st.WireOut = now.BytesIn-base.BytesIn, now.BytesOut-base.BytesOut
 	return st
 }
@@ -42,6 +43,7 @@ func (c *Counts) add(o Counts) {
 	c.BytesOut += o.BytesOut
 	c.BytesChanged += o.BytesChanged
 	c.StallNanos += o.StallNanos
+	c.LostNanos += o.LostNanos
 }
 
 // totals returns the stats of every member.
@@ -75,8 +77,7 @@ func (s *node) resetHere() {
 			pg.mu.Unlock()
 		}
 	}
-	base := transport.Counters(s.ep)
-	s.base.Store(&base)
+	s.base.Store(&baseline{time.Now(), transport.Counters(s.ep)})
 }
 
 func (s *node) members() []MemberStatus {

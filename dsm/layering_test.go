@@ -23,12 +23,13 @@ var layers = map[string][]string{
 	"locks":                {"pagetable", "coherence"},
 	"transport":            {"pagetable"},
 	"transport/membership": {"transport"},
-	"dsm":                  {"pagetable", "pagetable/vm", "coherence", "locks", "transport", "transport/membership"},
+	"dsm":                  {"pagetable", "pagetable/vm", "coherence", "locks", "transport", "transport/membership", "dsm/sharing"},
+	"dsm/sharing":          {"pagetable"},
 	"dsm/shared":           {"dsm", "pagetable", "pagetable/vm"},
 	"dsm/examples/":        {"dsm", "dsm/shared"},
 	"bench":                {"dsm", "pagetable", "bench/ipc"},
 	"bench/ipc":            {"pagetable/vm"},
-	"cmd/":                 {"bench", "dsm", "pagetable", "transport", "cmd/"},
+	"cmd/":                 {"bench", "dsm", "dsm/sharing", "pagetable", "transport", "cmd/"},
 }
 
 // impure are packages that the cores may not import: what they do must follow from their events alone.

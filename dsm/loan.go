@@ -74,6 +74,12 @@ func (l loan) unlock() bool {
 	return s&loanStates == loanLocked && l.state().CompareAndSwap(s, loanKept)
 }
 
+// locked reports whether the program has the mutex locked right now.
+func (l loan) locked() bool {
+	s := l.state().Load() & loanStates
+	return s == loanLocked || s == loanWanted
+}
+
 // recall is the node's. It returns true if the mutex is back, otherwise the program will give it back.
 func (l loan) recall() bool {
 	for {
@@ -120,7 +126,10 @@ func (e *syncEngine) lend(m *nodeMutex, token uint64, l loan) bool {
 	by := m.list[0].by
 	l.lockedBy(by)
 	l.state().Store(lockedState(by))
-	e.lent[m.id] = &lentMutex{loan: l, name: m.name, waiter: m.holder, program: by.program}
+	lent := &lentMutex{loan: l, name: m.name, waiter: m.holder, program: by.program}
+	e.lent[m.id] = lent
+	e.recent.CompareAndSwap(m, nil)
+	e.recentLoan.Store(lent)
 	m.holder = 0
 	e.held.clear(&m.holders)
 	return true
@@ -149,6 +158,7 @@ func (e *syncEngine) takeBack(id locks.ID, l *lentMutex) {
 		return
 	}
 	delete(e.lent, id)
+	e.recentLoan.CompareAndSwap(l, nil)
 	e.m.Return(id, l.waiter, locks.Token(l.token().Load()), &e.rd)
 }
 

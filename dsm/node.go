@@ -9,6 +9,7 @@ import (
 	"log/slog"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"pagemesh/coherence"
 	"pagemesh/pagetable"
@@ -42,6 +43,7 @@ type node struct {
 	// works and batches hold what is used again and again: *work and *batch.
 	works, batches sync.Pool
 
+	waits   waits
 	delays  delays
 	memory  memoryUse
 	symbols symbolCache // of the programs
@@ -56,8 +58,14 @@ type node struct {
 	running sync.WaitGroup // goroutines that end after done is closed
 	err     error          // why the space was closed, nil if by its user; valid once done is closed
 
-	// base holds the transport's counters at the last ResetStats.
-	base atomic.Pointer[transport.Traffic]
+	base atomic.Pointer[baseline]
+}
+
+// baseline is when a node began to count, at the start or the last ResetStats, and what its transport had counted by
+// then.
+type baseline struct {
+	at time.Time
+	transport.Traffic
 }
 
 // state is a view and the regions that this node has set memory aside for. It is never changed.
@@ -96,7 +104,7 @@ func newNode(cfg Config) *node {
 	s.works, s.batches = newWorkPool(s), newBatchPool()
 	s.calls.init()
 	s.intervals.init(s)
-	s.base.Store(&transport.Traffic{})
+	s.base.Store(&baseline{at: time.Now()})
 	s.memory.init(cfg.MemoryLimit)
 	return s
 }

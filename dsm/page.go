@@ -66,12 +66,14 @@ type waiter struct {
 	want  pagetable.Access
 	op    op
 	off   int
+	size  int // bytes from off that are touched in one go; 0 if that isn't known
 	buf   []byte
 	site  uintptr
 	fn    func(pg *page, frame []byte)
 	pg    *page
-	start time.Time // set if another node has to be asked
-	seen  bool      // where says which line of the program waits
+	start time.Time     // set if another node has to be asked
+	begun time.Duration // by start, as waits counts
+	seen  bool          // where says which line of the program waits
 	where site
 	group *group   // nil if nobody waits in this process: a trap, or a page asked for ahead of it
 	from  *program // of a trap
@@ -185,7 +187,7 @@ func (pg *page) wake(r *region, right pagetable.Access, frame []byte) {
 			continue
 		}
 		wt.serve(r, frame)
-		pg.traffic.stalled(wt)
+		pg.traffic.stalled(r.s, wt)
 		wt.finish(r, nil)
 	}
 	clear(pg.waiters[len(kept):])
@@ -195,19 +197,20 @@ func (pg *page) wake(r *region, right pagetable.Access, frame []byte) {
 // fail ends every waiter with err.
 func (pg *page) fail(r *region, err error) {
 	for _, wt := range pg.waiters {
-		pg.traffic.stalled(wt)
+		pg.traffic.stalled(r.s, wt)
 		wt.finish(r, err)
 	}
 	pg.waiters = nil
 }
 
 // withdraw ends wt with err unless it has ended.
-func (pg *page) withdraw(wt *waiter, err error) {
+func (pg *page) withdraw(s *node, wt *waiter, err error) {
 	pg.mu.Lock()
 	defer pg.mu.Unlock()
 	for i, other := range pg.waiters {
 		if other == wt {
 			pg.waiters = append(pg.waiters[:i], pg.waiters[i+1:]...)
+			pg.traffic.stalled(s, wt)
 			wt.group.finish(err)
 			return
 		}

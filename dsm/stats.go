@@ -3,6 +3,7 @@ package dsm
 import (
 	"time"
 
+	"pagemesh/dsm/sharing"
 	"pagemesh/pagetable"
 )
 
@@ -20,10 +21,16 @@ type Counts struct {
 	BytesOut      uint64 `json:"bytes_out"`     // page bytes sent
 	BytesChanged  uint64 `json:"bytes_changed"` // bytes in words that were written or differed when a write right was lost, each once
 	StallNanos    uint64 `json:"stall_ns"`      // time that faults waited, summed, in nanoseconds
+	// LostNanos is time in which faults waited, in nanoseconds: while k of a node wait at once, each has 1/k of it. So
+	// that of a node is the time in which at least one of its accesses waited.
+	LostNanos uint64 `json:"lost_ns"`
 }
 
 // Stall returns the time that faults waited, summed over all of them.
 func (c Counts) Stall() time.Duration { return time.Duration(c.StallNanos) }
+
+// Lost returns the time that was lost to faults, as LostNanos says.
+func (c Counts) Lost() time.Duration { return time.Duration(c.LostNanos) }
 
 // NodeStats are the totals of one node since it was opened or ResetStats.
 type NodeStats struct {
@@ -34,6 +41,7 @@ type NodeStats struct {
 	MessagesOut uint64           `json:"messages_out"`   // packets sent to other members
 	WireIn      uint64           `json:"wire_bytes_in"`  // bytes of these packets, with their framing
 	WireOut     uint64           `json:"wire_bytes_out"` // bytes of these packets, with their framing
+	WallNanos   uint64           `json:"wall_ns"`        // time in which all this was counted, in nanoseconds
 }
 
 // Span is the bytes [Start, End) of a page. Both are multiples of 8.
@@ -70,7 +78,11 @@ type PageStats struct {
 	Nodes   []pagetable.NodeID `json:"nodes"`   // that faulted on it
 	Writers []Writer           `json:"writers"` // that changed it
 	Sites   []SiteStats        `json:"sites"`   // where attached programs waited for it
-	Note    string             `json:"note"`    // one sentence on what the counts say
+	// Sharing is what its members have counted of how they share it, of late: see package sharing. Verdict is what
+	// follows from that, and Note says it in one sentence.
+	Sharing sharing.Page    `json:"sharing"`
+	Verdict sharing.Verdict `json:"verdict"`
+	Note    string          `json:"note"`
 }
 
 // MemberStatus is one member as its view describes it.

@@ -92,9 +92,12 @@ type syncEngine struct {
 	waiters map[locks.Waiter]*syncWaiter
 	lent    map[locks.ID]*lentMutex
 	held    heldLocks
-	last    locks.Waiter
-	buf     []byte
-	err     error // why nobody can wait any more
+	// recent and recentLoan are the mutex that was locked here last, unless it was unlocked.
+	recent     atomic.Pointer[nodeMutex]
+	recentLoan atomic.Pointer[lentMutex]
+	last       locks.Waiter
+	buf        []byte
+	err        error // why nobody can wait any more
 	// idle is closed when this node leaves and nobody here holds a mutex or waits; nil if it stays.
 	idle chan struct{}
 }
@@ -233,9 +236,22 @@ func (e *syncEngine) unlock(m *nodeMutex) (held bool) {
 		if held = m.holder != 0 && e.m.Unlock(m.id, m.holder, &e.rd); held {
 			m.holder = 0
 			e.held.clear(&m.holders)
+			e.recent.CompareAndSwap(m, nil)
 		}
 	})
 	return held
+}
+
+// lockHeld returns the name of a mutex that is locked here, "" if there is none that is known. Of several it is
+// the one that was locked last.
+func (e *syncEngine) lockHeld() string {
+	if m := e.recent.Load(); m != nil {
+		return m.name
+	}
+	if l := e.recentLoan.Load(); l != nil && l.locked() {
+		return l.name
+	}
+	return ""
 }
 
 // cancel gives a wait up. It returns true if it is over with that. If not, it has ended, or ends in the usual
@@ -295,6 +311,7 @@ func (e *syncEngine) has(w *syncWaiter) {
 	case w.mutex != nil:
 		w.mutex.holder = w.id
 		e.held.add(&w.mutex.holders, holder{w.by, true})
+		e.recent.Store(w.mutex)
 	case w.pool != nil:
 		w.pool.taken += w.count
 		if w.pool.size == locks.Everything {

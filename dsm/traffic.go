@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"pagemesh/coherence"
+	"pagemesh/dsm/sharing"
 	"pagemesh/pagetable"
 )
 
@@ -20,15 +21,26 @@ type traffic struct {
 	twinned bool
 	// sites are where attached programs were seen waiting for the page, and how often.
 	sites map[site]uint64
+	// sharer is nil as long as nobody else has wanted the page.
+	sharer *sharer
+	// asked counts requests that reached this node as the page's home, and queued those of them that had to wait
+	// for another; both are halved now and then, so that they are of late.
+	asked, queued uint32
 }
 
 // twins recycles buffers between pages of all sizes; an entry that is too small is dropped.
 var twins sync.Pool
 
-// fault counts an access that has to wait for another node.
-func (t *traffic) fault(had, want pagetable.Access) {
+// fault counts an access that has to wait for another node, while this one holds the mutex called lock.
+func (t *traffic) fault(had pagetable.Access, wt *waiter, lock string) {
+	if t.sharer == nil && t.faults() > 0 {
+		t.share()
+	}
+	if t.sharer != nil {
+		t.sharer.fault(had, wt, lock)
+	}
 	switch {
-	case want == pagetable.ReadAccess:
+	case wt.want == pagetable.ReadAccess:
 		t.ReadFaults++
 	case had == pagetable.ReadAccess:
 		t.Upgrades++
@@ -37,10 +49,54 @@ func (t *traffic) fault(had, want pagetable.Access) {
 	}
 }
 
+// faults returns how often accesses waited for the page.
+func (c Counts) faults() uint64 { return c.ReadFaults + c.WriteFaults + c.Upgrades }
+
+// share begins to watch how the page is shared. What is known so far becomes part of it.
+func (t *traffic) share() {
+	t.sharer = &sharer{}
+	t.sharer.now.Counts = t.firsts()
+	t.sharer.now.written.Merge(&t.written)
+}
+
+// firsts returns the part of a node that has not begun to share.
+func (t *traffic) firsts() sharing.Counts {
+	return sharing.Counts{ReadFaults: t.ReadFaults, WriteFaults: t.WriteFaults, Upgrades: t.Upgrades, WaitNanos: t.StallNanos}
+}
+
 // stalled adds the time that a waiter waited.
-func (t *traffic) stalled(wt *waiter) {
-	if !wt.start.IsZero() {
-		t.StallNanos += uint64(time.Since(wt.start))
+func (t *traffic) stalled(s *node, wt *waiter) {
+	if wt.start.IsZero() {
+		return
+	}
+	now := time.Now()
+	wait := now.Sub(wt.start)
+	t.StallNanos += uint64(wait)
+	t.LostNanos += uint64(s.waits.end(now, wt.begun))
+	if t.sharer != nil {
+		t.sharer.arrived(wait)
+	}
+}
+
+// right follows a change of the node's right from before to after. taken says that it was for another node.
+func (t *traffic) right(before, after pagetable.Access, taken bool) {
+	if t.sharer == nil && taken && after < before {
+		t.share()
+		t.sharer.had = before
+	}
+	if t.sharer != nil {
+		t.sharer.right(after, time.Now(), taken)
+	}
+}
+
+// request counts a request that reaches the page's home. busy says that it has to wait there.
+func (t *traffic) request(busy bool) {
+	if t.asked >= 2*periodFaults {
+		t.asked, t.queued = t.asked/2, t.queued/2
+	}
+	t.asked++
+	if busy {
+		t.queued++
 	}
 }
 
@@ -101,6 +157,9 @@ func (t *traffic) writeLost(frame []byte) {
 
 func (t *traffic) takeStock() {
 	t.BytesChanged += uint64(t.tenure.Bytes())
+	if t.sharer != nil {
+		t.sharer.tenureEnded(&t.tenure)
+	}
 	t.written.Merge(&t.tenure)
 	t.tenure.Clear()
 }
@@ -113,6 +172,12 @@ func (t *traffic) look(frame []byte) {
 		t.written.Diff(t.twin, frame)
 	}
 	t.written.Merge(&t.tenure)
+	if sh := t.sharer; sh != nil {
+		if t.twinned {
+			sh.now.written.Diff(t.twin, frame)
+		}
+		sh.now.written.Merge(&t.tenure)
+	}
 }
 
 // restart begins a new twin if there is one, so that what was written before is forgotten. The same
@@ -131,5 +196,6 @@ func (t *traffic) restart(frame []byte) {
 func (t *traffic) reset() {
 	t.Counts = Counts{}
 	t.written, t.tenure = pagetable.Footprint{}, pagetable.Footprint{}
-	t.sites = nil
+	t.sites, t.sharer = nil, nil
+	t.asked, t.queued = 0, 0
 }

@@ -21,7 +21,7 @@ type traffic struct {
 
 func trafficOf(s *dsm.Space) traffic {
 	st := s.Stats()
-	st.StallNanos = 0
+	st.StallNanos, st.LostNanos = 0, 0
 	return traffic{st.Counts, st.MessagesIn, st.MessagesOut}
 }
 
@@ -131,6 +131,7 @@ func sum(a, b dsm.Counts) dsm.Counts {
 		Upgrades: a.Upgrades + b.Upgrades, Invalidations: a.Invalidations + b.Invalidations,
 		Moves: a.Moves + b.Moves, BytesIn: a.BytesIn + b.BytesIn, BytesOut: a.BytesOut + b.BytesOut,
 		BytesChanged: a.BytesChanged + b.BytesChanged, StallNanos: a.StallNanos + b.StallNanos,
+		LostNanos: a.LostNanos + b.LostNanos,
 	}
 }
 

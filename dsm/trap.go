@@ -43,7 +43,7 @@ func (p *program) trapped(w *work, f vm.Fault) {
 		return
 	}
 	off := uint64(f.Addr - meta.Base)
-	wt := &waiter{want: f.Want, op: opTrap, off: int(off & (1<<r.shift - 1)), from: p}
+	wt := &waiter{want: f.Want, op: opTrap, off: int(off & (1<<r.shift - 1)), size: 1, from: p}
 	wt.where, wt.seen = p.sampler.Load().sample(f)
 	index := off >> r.shift
 	if !w.fault(r, index, wt) {

@@ -93,6 +93,15 @@ func (f *Footprint) Merge(o *Footprint) {
 	}
 }
 
+// MergeCommon adds the words that are marked in a and in b to f.
+func (f *Footprint) MergeCommon(a, b *Footprint) {
+	n := min(len(a.marks), len(b.marks))
+	f.grow(n * wordSize * 64)
+	for i := range n {
+		f.marks[i] |= a.marks[i] & b.marks[i]
+	}
+}
+
 // Words returns the number of marked words.
 func (f *Footprint) Words() int {
 	n := 0

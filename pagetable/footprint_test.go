@@ -97,6 +97,11 @@ func TestFootprintAgreesWithAWordLoop(t *testing.T) {
 		if prints[0].Intersects(&prints[1]) != common || prints[1].Intersects(&prints[0]) != common {
 			t.Fatalf("Intersects = %v, want %v", !common, common)
 		}
+		var both pagetable.Footprint
+		both.MergeCommon(&prints[0], &prints[1])
+		inBoth := maps.Clone(words[0])
+		maps.DeleteFunc(inBoth, func(w int, _ bool) bool { return !words[1][w] })
+		checkFootprint(t, &both, inBoth)
 		prints[0].Merge(&prints[1])
 		maps.Copy(words[0], words[1])
 		checkFootprint(t, &prints[0], words[0])

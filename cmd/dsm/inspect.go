@@ -145,5 +145,6 @@ func countColumns[T any](counts func(T) dsm.Counts) []output.Column[T] {
 		number("bytes_out", "SENT", func(c dsm.Counts) uint64 { return c.BytesOut }, output.Bytes),
 		number("bytes_changed", "", func(c dsm.Counts) uint64 { return c.BytesChanged }, output.Bytes),
 		number("stall_ns", "STALL", func(c dsm.Counts) uint64 { return c.StallNanos }, stall),
+		number("lost_ns", "", func(c dsm.Counts) uint64 { return c.LostNanos }, stall),
 	}
 }

@@ -24,11 +24,14 @@ such lines, and the words that each node wrote.
 
 The JSON value is an array of {region, page, offset, size, home, read_faults,
 write_faults, ahead, upgrades, invalidations, moves, evictions, bytes_in, bytes_out,
-bytes_changed, stall_ns, nodes, writers, sites, note}; ahead counts fetches before a
-program touched the page, evictions copies given up because memory was short; nodes are
-those that faulted, writers is an array of {node, words, spans} and spans one of {start,
-end}, in bytes of the page; sites is an array of {node, line, function, access, samples},
-of programs that map memory.`
+bytes_changed, stall_ns, lost_ns, nodes, writers, sites, sharing, verdict, note}; ahead
+counts fetches before a program touched the page, evictions copies given up because
+memory was short; stall_ns sums all waits, lost_ns shares the time among those that wait
+at once; nodes are those that faulted, writers is an array of {node, words, spans} and
+spans one of {start, end}, in bytes of the page; sites is an array of {node, line,
+function, access, samples}, of programs that map memory; sharing holds what each node has
+counted of late, verdict the class that follows from it, as go doc pagemesh/dsm/sharing
+says.`
 
 // pagesFlags are those of dsm pages.
 type pagesFlags struct {
@@ -161,6 +164,7 @@ var pageColumns = concat(
 		{Name: "nodes", Value: func(p dsm.PageStats) any { return nodeNumbers(p.Nodes) }},
 		{Name: "writers", Value: func(p dsm.PageStats) any { return writerList(p) }},
 		{Name: "sites", Value: func(p dsm.PageStats) any { return siteList(p) }},
+		{Name: "class", Value: func(p dsm.PageStats) any { return p.Verdict.Class.String() }},
 		{Name: "note", Value: func(p dsm.PageStats) any { return p.Note }},
 	},
 )

@@ -21,8 +21,9 @@ The JSON value is an object: cluster, node, addr, access, traps, epoch, coordina
 members, an array of {node, addr, incarnation, rank, state}; regions, an array of {name, id,
 base, size, page_size, placement, consistency, layout}; nodes, an array of {node, rank,
 read_faults, write_faults, ahead, upgrades, invalidations, moves, evictions, bytes_in, bytes_out,
-bytes_changed, stall_ns, messages_in, messages_out, wire_bytes_in, wire_bytes_out} of the
-members that answered. CSV has one line for each member.`
+bytes_changed, stall_ns, lost_ns, messages_in, messages_out, wire_bytes_in, wire_bytes_out,
+wall_ns} of the members that answered; stall_ns sums all waits, lost_ns is the part of
+wall_ns in which somebody waited. CSV has one line for each member.`
 
 func newStatus() *cobra.Command {
 	var f inspectFlags
