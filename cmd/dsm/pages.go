@@ -29,9 +29,14 @@ counts fetches before a program touched the page, evictions copies given up beca
 memory was short; stall_ns sums all waits, lost_ns shares the time among those that wait
 at once; nodes are those that faulted, writers is an array of {node, words, spans} and
 spans one of {start, end}, in bytes of the page; sites is an array of {node, line,
-function, access, samples}, of programs that map memory; sharing holds what each node has
-counted of late, verdict the class that follows from it, as go doc pagemesh/dsm/sharing
-says.`
+function, access, samples}, of programs that map memory.
+
+sharing is what was counted of late: home, asked, queued, and nodes, an array of {node,
+read_faults, write_faults, upgrades, returns, eager, tenures, short, copies, brief, taken,
+places, under_lock, wait_ns, written, again, read, read_again, lock}. verdict is what
+follows: class, proven, confidence, thrashes, home, better_home, lock, writers, readers,
+asked, queued, and sum, the counts of all nodes. "go doc pagemesh/dsm/sharing" says what
+each of them means.`
 
 // pagesFlags are those of dsm pages.
 type pagesFlags struct {
