@@ -152,7 +152,7 @@ func TestFingerprintKnowsEveryField(t *testing.T) {
 		{directory{}, []string{"state", "owner", "copies", "txn", "queue"}},
 		{transaction{}, []string{"request", "phase", "supplier", "orphaned", "waiting", "number"}},
 		{request{}, []string{"node", "access", "evicts"}},
-		{release{}, []string{"version", "needed", "since", "twin", "flights", "lost", "homed", "shared", "noted"}},
+		{release{}, []string{"version", "needed", "since", "twin", "flights", "lost", "homed", "shared", "noted", "watched"}},
 		{Message{}, []string{"Kind", "Page", "From", "To", "Epoch", "Access", "Requester", "Txn", "Content", "Version"}},
 	} {
 		typ := reflect.TypeOf(known.state)

@@ -85,6 +85,17 @@
 // When an epoch begins, notices may have gone down with a member: every copy is taken for old. Diffs that are not
 // acknowledged are sent again to a new home. A page whose home is lost is lost.
 //
+// # Races
+//
+// Two writes of the same bytes of a release region, by two nodes and without an order, are a race. Its home finds
+// it: each diff comes with a Stamp, its writer's interval and what happened before by the writer's Order, and
+// the page's Shadow knows the stamp that wrote each word last. Vector times travel with locks, see Order; an
+// interval also ends when an acquire brings news of the order, so that all of a diff happened after the same
+// intervals of others. The home's own writes have a twin then, too (Watch). A report is always of a race, if
+// the program synchronizes by locks and barriers between nodes. Not found are races with reads, which no
+// diff shows; those within a node; and those that an epoch's end or other goroutines of the two nodes order
+// by chance.
+//
 // # Epochs
 //
 // When a node is lost or leaves, every member learns a view of a later epoch, and each of its pages
@@ -115,6 +126,7 @@
 //	TestExploreRelease   every order of events of programs in release regions, against happens-before, while
 //	                     homes leave and crash
 //	TestSimulateRelease  the same for programs that a seed writes, without a race; TestSimulateRaces: with one
+//	TestShadow...        races of diffs against a naive order of happens-before; the two above do the same
 //	TestMutations        planted faults, each of which these must find
 //	FuzzDiff             diffs from outside
 //	FuzzDecode...        every decoder, within bounds of memory

@@ -35,6 +35,12 @@ type closing struct {
 // Wrote takes up a page of which Ready.Wrote said so.
 func (v *Intervals) Wrote(p pagetable.PageID) { v.written = append(v.written, p) }
 
+// Closed returns the number of the interval that ended last.
+func (v *Intervals) Closed() uint32 { return v.closed }
+
+// Open returns the number that the open interval will have.
+func (v *Intervals) Open() uint32 { return v.closed + 1 }
+
 // Close ends the open interval and returns its number and the pages to be flushed; the caller may keep
 // them. An interval in which nothing was written is none: the number is that of the one before.
 func (v *Intervals) Close() (number uint32, pages []pagetable.PageID) {

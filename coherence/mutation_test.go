@@ -18,5 +18,6 @@ func TestMutations(t *testing.T) {
 	if raceOn || invariantsOn {
 		t.Skip("it builds without the race detector and without tags, once is enough")
 	}
-	mutation.Run(t, "TestExplore", "TestSimulate", "TestExploreRelease", "TestSimulateRelease")
+	mutation.Run(t, "TestExplore", "TestSimulate", "TestExploreRelease", "TestSimulateRelease",
+		"TestSimulateRaces", "TestShadow", "TestShadowLateDiffs", "TestShadowEpochs", "TestShadowForgets")
 }

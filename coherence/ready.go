@@ -9,7 +9,9 @@ type Ready struct {
 	// what this node has changed and the home may not have: the diffs that wait for their FlushAck, in their
 	// order, and what differs from the twin, see Merge.
 	Install Content
-	// KeepTwin: copy the frame to a twin now, before the node may write.
+	// KeepTwin: copy the frame to a twin now, before the node may write. The home of a page has one only if it is
+	// watched: then what differs from the twin is taken for the Shadow and not sent, when a Diff is installed,
+	// which goes to both, and when Flushed names an interval.
 	KeepTwin bool
 	// Wrote: the page is written in this node's open interval, see Intervals. A release that follows a write has
 	// to find it there.

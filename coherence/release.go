@@ -39,6 +39,9 @@ type release struct {
 	shared bool
 	// noted: the home writes in the open interval, and will count that as a change at its end.
 	noted bool
+	// watched: the home's own writes are told from those of others, see Watch. Then shared stays on, and there
+	// is a twin as long as noted is on.
+	watched bool
 }
 
 func (r *release) String() string {
@@ -64,6 +67,14 @@ func MakeReleasePage(id pagetable.PageID, self, home pagetable.NodeID, epoch uin
 	p.copy.zero = self == home
 	return p
 }
+
+// Watch has the home's own writes noticed in every interval, and kept apart by a twin like those of other nodes:
+// what differs from it when another node's diff is installed, and when the interval is flushed, the home has
+// written. It is for a page that nobody has touched.
+func (p *Page) Watch() { p.release.watched, p.release.shared = true, p.release.homed }
+
+// Homed reports whether this node is the home that others ask: the page's own state, which follows the view.
+func (p *Page) Homed() bool { return p.release != nil && p.release.homed }
 
 // Flush ends an interval for a page that was written in it, see Intervals. rd.Flushed says so, now or after
 // some later step, once for each call. A page that a view may still write to stays written, in the next
@@ -218,7 +229,7 @@ func (p *Page) lose(rd *Ready) {
 	for _, interval := range r.flights {
 		rd.Flushed = append(rd.Flushed, Flushed{Interval: interval})
 	}
-	rd.DropTwin = r.twin
+	rd.DropTwin = r.twin || r.noted
 	*r = release{lost: true}
 	p.copy.access, p.copy.pending = pagetable.NoAccess, pagetable.NoAccess
 	rd.Lost = true

@@ -164,6 +164,9 @@ func (c *rcluster) learn(n pagetable.NodeID) error {
 	v := c.latest()
 	c.node(n).view = len(c.views) - 1
 	c.node(n).notices.Forget(v.gone)
+	if c.watched != nil {
+		c.watched.orders[n-1].NewEpoch(n, v.epoch)
+	}
 	var lost []rpacket
 	c.links = slices.DeleteFunc(c.links, func(l rlink) bool {
 		if l.to != n || c.node(l.from).status != crashed {
@@ -193,6 +196,7 @@ func (c *rcluster) grantAgain(lost []rpacket) error {
 		}
 		p.From = lockHome
 		p.notices = c.node(lockHome).notices.Tell(p.To, nil)
+		p.time = c.timeOf(lockHome, p.lock)
 		c.postSync(p)
 	}
 	return nil

@@ -26,6 +26,7 @@ type rcluster struct {
 	history history
 	views   []rview // all, first to last
 	exposed []bool  // pages whose home crashed, so that they may be lost
+	watched *rwatch // nil if nobody looks for races
 	// crashes and leaves are how many more there may be.
 	crashes, leaves int
 	*rscratch
@@ -47,6 +48,7 @@ type rcensus struct {
 	repinned  int          // flushes of pages that a view went on writing
 	lost      int          // pages that a node learned to be lost
 	kept      int          // copies that a flush left as new as the home's
+	reported  int          // races between diffs
 }
 
 func (n *rcensus) add(o rcensus) {
@@ -59,6 +61,7 @@ func (n *rcensus) add(o rcensus) {
 	n.repinned += o.repinned
 	n.lost += o.lost
 	n.kept += o.kept
+	n.reported += o.reported
 }
 
 // rnode is what a node knows of its intervals and notices.
@@ -78,6 +81,7 @@ type rplace struct {
 	page        Page
 	frame, twin words
 	twinned     bool       // there is a twin
+	began       uint32     // interval in which the twin was made
 	kept        []keptDiff // diffs that are not acknowledged
 }
 
@@ -116,6 +120,10 @@ type rpacket struct {
 	sync    syncKind
 	thread  int
 	notices []Notice
+	// For races: stamp is that of a diff, time that of the lock that sync is about.
+	stamp Stamp
+	lock  uint64
+	time  VectorTime
 }
 
 type syncKind uint8
@@ -277,6 +285,9 @@ func (c *rcluster) clone() *rcluster {
 	d.links = slices.Clone(c.links)
 	d.history = c.history.clone()
 	d.exposed = slices.Clone(c.exposed)
+	if c.watched != nil {
+		d.watched = c.watched.clone()
+	}
 	return &d
 }
 
@@ -347,26 +358,33 @@ func (c *rcluster) fingerprint(b []byte) []byte {
 	for _, l := range links {
 		num(int(l.from), int(l.to), len(l.packets))
 		for _, p := range l.packets {
-			b = fmt.Append(b, p)
+			b = fmt.Append(b, p, p.stamp, p.time)
 		}
 	}
 	b = fmt.Append(b, c.exposed, c.crashes, c.leaves, c.latest())
+	if c.watched != nil {
+		b = c.watched.fingerprint(b)
+	}
 	return c.history.fingerprint(b)
 }
 
 func (pl *rplace) fingerprint(b []byte) []byte {
 	r, cp := pl.page.release, pl.page.copy
 	b = append(b, byte(pl.page.home), byte(pl.page.epoch), byte(pl.page.departure), byte(cp.access), byte(cp.pending), byte(cp.readers), byte(cp.writers), bit(cp.zero),
-		byte(r.version), byte(r.needed), byte(r.since), bit(r.lost), bit(r.homed), bit(r.twin), bit(r.shared), bit(r.noted), byte(len(r.flights)))
+		byte(r.version), byte(r.needed), byte(r.since), bit(r.lost), bit(r.homed), bit(r.twin), bit(r.shared), bit(r.noted), bit(r.watched), byte(len(r.flights)))
 	for _, f := range r.flights {
 		b = append(b, byte(f))
+	}
+	twinned := r.twin || r.watched && r.noted
+	if twinned {
+		b = binary.AppendUvarint(b, uint64(pl.began))
 	}
 	live := cp.access != pagetable.NoAccess || r.twin || cp.writers > 0
 	for i := range pl.frame {
 		if live {
 			b = binary.AppendUvarint(b, uint64(pl.frame[i]))
 		}
-		if r.twin {
+		if twinned {
 			b = binary.AppendUvarint(b, uint64(pl.twin[i]))
 		}
 	}

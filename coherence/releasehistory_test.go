@@ -33,6 +33,7 @@ type accesses struct {
 	value  uint16 // number of the last write, 0 if there was none
 	writer int    // thread that made it
 	at     uint16 // and that thread's time
+	raced  bool   // two writes of it were not ordered
 	reads  clock  // when each thread read last
 }
 
@@ -73,7 +74,7 @@ func (h *history) clone() history {
 // write makes a write and returns its number.
 func (h *history) write(thread, word int) uint16 {
 	w, now := &h.words[word], h.clocks[thread]
-	h.ordered(thread, word)
+	w.raced = !h.ordered(thread, word) || w.raced
 	for t, at := range w.reads {
 		if at > now[t] {
 			h.race(thread, word, "writes", t, "has read")
@@ -92,11 +93,14 @@ func (h *history) read(thread, word int) uint16 {
 	return w.value
 }
 
-// ordered notes a race if the last write did not happen before.
-func (h *history) ordered(thread, word int) {
-	if w := &h.words[word]; w.value != 0 && w.at > h.clocks[thread][w.writer] {
-		h.race(thread, word, "accesses", w.writer, "has written")
+// ordered reports whether the last write happened before, and notes a race if it did not.
+func (h *history) ordered(thread, word int) bool {
+	w := &h.words[word]
+	if w.value == 0 || w.at <= h.clocks[thread][w.writer] {
+		return true
 	}
+	h.race(thread, word, "accesses", w.writer, "has written")
+	return false
 }
 
 func (h *history) race(thread, word int, does string, other int, did string) {
@@ -117,7 +121,7 @@ func (h *history) acquire(thread int, from clock) { h.clocks[thread].join(from) 
 func (h *history) fingerprint(b []byte) []byte {
 	all := append(slices.Concat(h.clocks, h.locks), h.arrived, h.opened)
 	for _, w := range h.words {
-		all = append(all, w.reads, clock{w.value, uint16(w.writer), w.at})
+		all = append(all, w.reads, clock{w.value, uint16(w.writer), w.at, uint16(bit(w.raced))})
 	}
 	for _, c := range all {
 		for _, v := range c {

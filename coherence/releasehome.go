@@ -15,15 +15,26 @@ func (p *Page) raise(want pagetable.Access, rd *Ready) {
 }
 
 // note remembers that the home writes in the open interval what others may have copies of.
-func (p *Page) note(rd *Ready) { p.release.noted, rd.Wrote = true, true }
+func (p *Page) note(rd *Ready) {
+	rd.Wrote, rd.KeepTwin = true, p.release.watched
+	p.release.noted = true
+}
 
 // change counts what the home has written in an interval as a change. From now on no copy is as new as the
-// home's, so it may go on writing until somebody fetches one.
+// home's, so it may go on writing until somebody fetches one, unless it is watched.
 func (p *Page) change(interval uint32, rd *Ready) {
-	r := p.release
+	c, r := &p.copy, p.release
 	r.version++
-	r.noted, r.shared = false, false
 	rd.Flushed = append(rd.Flushed, Flushed{interval, r.version})
+	switch {
+	case !r.watched:
+		r.noted, r.shared = false, false
+	case c.writers > 0:
+		rd.Wrote = true
+	default:
+		r.noted, rd.DropTwin = false, true
+		c.access = pagetable.ReadAccess
+	}
 }
 
 // supply sends the page to a node that needs it. Before, the home stops writing unnoticed; a view that
@@ -92,7 +103,7 @@ func (p *Page) releaseHandOff(to pagetable.NodeID, rd *Ready) bool {
 // not acknowledged never reached the last home, whose acknowledgement would have come first.
 func (p *Page) releaseHandoff(m Message, rd *Ready) {
 	c, r := &p.copy, p.release
-	rd.Install, rd.DropTwin = m.Content, r.twin
+	rd.Install, rd.DropTwin = m.Content, r.twin && !r.watched
 	c.zero = m.Content == Zeros && !r.twin && len(r.flights) == 0
 	r.homed, r.shared, r.noted, r.twin = true, true, r.twin, false
 	r.version = m.Version
@@ -138,7 +149,7 @@ func (p *Page) releaseNewEpoch(before pagetable.NodeID, rd *Ready) {
 	case before:
 	case p.self:
 		// The last home handed nothing over, since nobody ever asked it for the page.
-		*r = release{homed: true}
+		*r = release{homed: true, watched: r.watched, shared: r.watched}
 		c.zero = true
 		p.settleHome(rd)
 	default:

@@ -45,6 +45,9 @@ func newReleaseSimulation(seed uint64, sz rsize, racy bool) *rsimulation {
 	for i, program := range w.programs {
 		s.run(pagetable.NodeID(1+(i+rng.IntN(2))%busy), program)
 	}
+	if seed%2 == 1 {
+		s.watch()
+	}
 	s.crashes, s.leaves = rng.IntN(2), rng.IntN(3)
 	if racy {
 		s.crashes = 0 // the race must not be lost
@@ -228,8 +231,13 @@ func TestSimulateRelease(t *testing.T) {
 
 // TestSimulateRaces runs programs with a race each, which the reference names.
 func TestSimulateRaces(t *testing.T) {
-	first, count := seeds(t, 100, 5_000)
+	first, count := seeds(t, 200, 10_000)
+	reported := 0
 	for seed := first; seed < first+uint64(count); seed++ {
-		simulateRelease(t, seed, true)
+		reported += simulateRelease(t, seed, true).census.reported
 	}
+	if count > 10 && reported == 0 {
+		t.Error("no race was reported by a home")
+	}
+	t.Logf("%d races in %d runs were reported by a home", reported, count)
 }

@@ -96,7 +96,7 @@ func (c *rcluster) step(i int) error {
 		if pl.page.release.lost {
 			break // what a view shows of a lost page is nobody's
 		}
-		pl.frame[op.word] = c.history.write(i, op.page*pageWords+op.word)
+		pl.frame[op.word] = c.write(i, op)
 	case runpin:
 		if pl.page.copy.writers == 0 {
 			break // the page was lost before it was pinned
@@ -133,7 +133,6 @@ func (o rop) access() pagetable.Access {
 func (c *rcluster) serve(i int, pl *rplace) error {
 	t := &c.threads[i]
 	op := t.program[t.next]
-	word := op.page*pageWords + op.word
 	t.state = ready
 	t.next++
 	switch op.kind {
@@ -142,14 +141,23 @@ func (c *rcluster) serve(i int, pl *rplace) error {
 			return fmt.Errorf("%v was woken and can't pin", &pl.page)
 		}
 	case rwrite:
-		pl.frame[op.word] = c.history.write(i, word)
+		pl.frame[op.word] = c.write(i, op)
 	case rread:
-		want := c.history.read(i, word)
+		want := c.history.read(i, op.page*pageWords+op.word)
 		if got := pl.frame[op.word]; got != want && c.history.racy == "" {
 			return fmt.Errorf("thread %d at %v reads word %d of page %d: write %d, want %d", i, t.node, op.word, op.page, got, want)
 		}
 	}
 	return nil
+}
+
+// write makes a thread's write and returns its number.
+func (c *rcluster) write(i int, op rop) uint16 {
+	word := op.page*pageWords + op.word
+	if c.watched != nil {
+		c.watched.nodal.write(int(c.threads[i].node)-1, word)
+	}
+	return c.history.write(i, word)
 }
 
 func (c *rcluster) lock(i, lock int) error {
@@ -179,6 +187,7 @@ func (c *rcluster) grant(i, lock int) error {
 	c.postSync(rpacket{
 		Message: Message{From: from, To: t.node}, sync: grantLock, thread: i,
 		notices: c.node(from).notices.Tell(t.node, nil),
+		lock:    uint64(lock), time: c.timeOf(from, uint64(lock)),
 	})
 	return nil
 }
@@ -195,11 +204,14 @@ func (c *rcluster) regained(i int) error {
 func (c *rcluster) acquired(i int) error {
 	t := &c.threads[i]
 	op := t.program[t.next]
+	lock := uint64(barrierLock)
 	if op.kind == rlockOp {
-		c.history.acquire(i, c.history.locks[op.word])
-	} else {
-		c.history.acquire(i, c.history.opened)
+		lock = uint64(op.word)
 	}
+	if err := c.meets(t.node, lock); err != nil {
+		return err
+	}
+	c.historyAcquires(i, op)
 	t.state = ready
 	t.next++
 	for _, n := range c.node(t.node).notices.Acquire(nil) {
@@ -212,20 +224,48 @@ func (c *rcluster) acquired(i int) error {
 	return nil
 }
 
-// release ends the interval of a thread's node. released goes on once the homes have it.
-func (c *rcluster) release(i int) error {
-	t := &c.threads[i]
-	t.state = releasing
-	number, pages := c.node(t.node).intervals.Close()
-	t.interval = number
-	for _, id := range pages {
-		pl := c.place(t.node, int(id.Index()))
-		pl.page.Flush(number, &c.rd)
-		if err := c.effects(pl, nil); err != nil {
-			return err
+func (c *rcluster) historyAcquires(i int, op rop) {
+	for _, p := range c.parties(i) {
+		if op.kind == rlockOp {
+			p.h.acquire(p.index, p.h.locks[op.word])
+		} else {
+			p.h.acquire(p.index, p.h.opened)
 		}
 	}
-	return nil
+}
+
+// party is a thread in the eyes of a history.
+type party struct {
+	h     *history
+	index int
+}
+
+func (c *rcluster) parties(i int) []party {
+	ps := []party{{&c.history, i}}
+	if c.watched != nil {
+		ps = append(ps, party{&c.watched.nodal, int(c.threads[i].node) - 1})
+	}
+	return ps
+}
+
+// release ends the interval of a thread's node. released goes on once the homes have it.
+func (c *rcluster) release(i int) (err error) {
+	t := &c.threads[i]
+	t.state = releasing
+	t.interval, err = c.closeInterval(t.node)
+	return err
+}
+
+func (c *rcluster) closeInterval(n pagetable.NodeID) (uint32, error) {
+	number, pages := c.node(n).intervals.Close()
+	for _, id := range pages {
+		pl := c.place(n, int(id.Index()))
+		pl.page.Flush(number, &c.rd)
+		if err := c.effects(pl, nil); err != nil {
+			return 0, err
+		}
+	}
+	return number, nil
 }
 
 func (c *rcluster) released(i int) error {
@@ -233,17 +273,24 @@ func (c *rcluster) released(i int) error {
 	op := t.program[t.next]
 	if op.kind == rbarrier {
 		t.state = blocked
+		c.leavesTime(t.node, barrierLock)
 		if t.node == lockHome {
 			return c.arrive(i)
 		}
 		c.postSync(rpacket{
 			Message: Message{From: t.node, To: lockHome}, sync: arriveBarrier, thread: i,
 			notices: c.node(t.node).notices.Tell(lockHome, nil),
+			lock:    barrierLock, time: c.timeOf(t.node, barrierLock),
 		})
 		return nil
 	}
 	l := &c.locks[op.word]
-	c.history.release(i, c.history.locks[op.word])
+	if op.word != ownLock {
+		c.leavesTime(t.node, uint64(op.word))
+	}
+	for _, p := range c.parties(i) {
+		p.h.release(p.index, p.h.locks[op.word])
+	}
 	l.held = false
 	t.state = ready
 	t.next++
@@ -260,11 +307,15 @@ const lockHome pagetable.NodeID = 1
 
 // arrive counts a thread at the barrier, and lets all go when the last one has come.
 func (c *rcluster) arrive(i int) error {
-	c.history.release(i, c.history.arrived)
+	for _, p := range c.parties(i) {
+		p.h.release(p.index, p.h.arrived)
+	}
 	if c.arrived = append(c.arrived, i); len(c.arrived) < len(c.threads) {
 		return nil
 	}
-	copy(c.history.opened, c.history.arrived)
+	for _, p := range c.parties(i) {
+		copy(p.h.opened, p.h.arrived)
+	}
 	all := c.arrived
 	c.arrived = nil
 	for _, i := range all {
@@ -278,6 +329,7 @@ func (c *rcluster) arrive(i int) error {
 		c.postSync(rpacket{
 			Message: Message{From: lockHome, To: to}, sync: openBarrier, thread: i,
 			notices: c.node(lockHome).notices.Tell(to, nil),
+			lock:    barrierLock, time: c.timeOf(lockHome, barrierLock),
 		})
 	}
 	return nil
@@ -293,6 +345,7 @@ func (c *rcluster) deliver(p rpacket) error {
 		return c.message(c.place(p.To, int(p.Page.Index())), p)
 	}
 	c.node(p.To).notices.Learn(p.From, p.notices)
+	c.learnTime(p)
 	if p.sync == arriveBarrier {
 		return c.arrive(p.thread)
 	}
@@ -321,6 +374,11 @@ func (c *rcluster) effects(pl *rplace, cause *rpacket) error {
 	}
 	if rd.KeepTwin {
 		pl.twin, pl.twinned = pl.frame, true
+	}
+	if len(rd.Flushed) > 0 {
+		if err := c.own(pl); err != nil {
+			return err
+		}
 	}
 	for _, m := range rd.Send {
 		c.send(pl, m)
@@ -353,6 +411,7 @@ func (c *rcluster) effects(pl *rplace, cause *rpacket) error {
 func (n *rnode) ended(pl *rplace, rd *Ready) {
 	id := pl.page.id
 	if rd.Wrote {
+		pl.began = n.intervals.Open()
 		n.intervals.Wrote(id)
 	}
 	for _, f := range rd.Flushed {
@@ -370,8 +429,7 @@ func (c *rcluster) install(pl *rplace, cause *rpacket) error {
 	case NoContent:
 		return nil
 	case Diff:
-		cause.diff.apply(&pl.frame)
-		return nil
+		return c.merge(pl, cause)
 	case Bytes:
 		if cause == nil || cause.Content != Bytes {
 			return fmt.Errorf("%v installs bytes that did not come", &pl.page)
@@ -394,6 +452,16 @@ func (c *rcluster) install(pl *rplace, cause *rpacket) error {
 	return nil
 }
 
+// merge installs the diff of another node.
+func (c *rcluster) merge(pl *rplace, cause *rpacket) error {
+	if err := c.own(pl); err != nil {
+		return err
+	}
+	cause.diff.apply(&pl.frame)
+	cause.diff.apply(&pl.twin)
+	return c.met(pl, cause)
+}
+
 func (c *rcluster) send(pl *rplace, m Message) {
 	p := rpacket{Message: m}
 	switch m.Content {
@@ -405,13 +473,10 @@ func (c *rcluster) send(pl *rplace, m Message) {
 			p.diff = pl.kept[i].diff
 			break
 		}
-		for i := range pl.frame { // see TakeDiff
-			p.diff.differs[i] = pl.frame[i] != pl.twin[i]
-			if p.diff.differs[i] {
-				p.diff.words[i] = pl.frame[i]
-			}
+		p.diff = pl.takeDiff()
+		if c.watched != nil {
+			p.stamp = c.stamp(pl, m.Txn)
 		}
-		pl.twin = pl.frame
 		pl.kept = append(pl.kept, keptDiff{m.Txn, p.diff})
 	}
 	c.post(p)
@@ -445,5 +510,5 @@ func (c *rcluster) atRest() error {
 	if c.history.racy != "" {
 		c.census.races++
 	}
-	return nil
+	return c.complete()
 }
