@@ -20,10 +20,12 @@ func TestCloneKnowsAllFields(t *testing.T) {
 		v      any
 		fields int
 	}{
-		{Machine{}, 5}, {node{}, 4}, {home{}, 4}, {rebuild{}, 6}, {mutexNode{}, 12}, {tenure{}, 2},
+		{Machine{}, 5}, {node{}, 5}, {home{}, 5}, {rebuild{}, 6}, {mutexNode{}, 12}, {tenure{}, 2},
 		{mutexHome{}, 6}, {mutexFound{}, 3}, {barrierNode{}, 6}, {arrival{}, 2}, {barrierHome{}, 7},
-		{participant{}, 3}, {Message{}, 14}, {cluster{}, 12}, {host{}, 6}, {wait{}, 6}, {use{}, 5}, {record{}, 11},
+		{participant{}, 3}, {Message{}, 19}, {cluster{}, 12}, {host{}, 6}, {wait{}, 6}, {use{}, 5}, {record{}, 15},
 		{poolNode{}, 8}, {taker{}, 2}, {poolHome{}, 9}, {given{}, 3}, {request{}, 3},
+		{servedNode{}, 1}, {counterNode{}, 7}, {adder{}, 2}, {watcher{}, 3}, {servedHome{}, 1}, {counterHome{}, 6},
+		{batch{}, 3}, {watching{}, 2}, {span{}, 2},
 	} {
 		if n := reflect.TypeOf(s.v).NumField(); n != s.fields {
 			t.Errorf("%T has %d fields, not %d: tell clone and fingerprint", s.v, n, s.fields)
@@ -66,7 +68,9 @@ func (m *Machine) clone() *Machine {
 		e.waiters = slices.Clone(p.waiters)
 		k.node.pools[key] = &e
 	}
+	k.node.served = m.node.served.clone()
 	k.home = newHome(&m.view)
+	k.home.served = m.home.served.clone()
 	k.home.rebuild = m.home.rebuild
 	for id, e := range m.home.mutexes {
 		h := *e
@@ -126,7 +130,8 @@ func printList[T ~uint32 | ~uint64](p *print, list []T) {
 // message appends a message. Its name is known by its id.
 func (p *print) message(m Message) {
 	p.uint(uint64(m.Kind), m.Epoch, uint64(m.ID), uint64(m.Node), uint64(m.Token), uint64(m.Parties),
-		m.Size, uint64(m.Waiter), m.Phase, m.Count, m.Released, uint64(m.Status), uint64(m.Reason))
+		m.Size, uint64(m.Waiter), m.Phase, m.Count, m.Released, uint64(m.Status), uint64(m.Reason),
+		uint64(m.Class), m.Number, fold(m.Value), fold(m.Low), fold(m.High))
 }
 
 func (p *print) received(list []received) {
@@ -160,7 +165,10 @@ func (c *cluster) appendPrint(p print) print {
 
 func (p *print) record(r *record) {
 	p.uint(uint64(r.holder), uint64(r.token), uint64(r.begun), uint64(r.canceled), uint64(r.passed), r.returned)
-	p.uint(r.taken)
+	p.uint(r.taken, r.added, r.unsure, r.known, uint64(len(r.led)))
+	for _, s := range r.led {
+		p.uint(s.above, s.to)
+	}
 	p.bools(r.mayBreak)
 	printList(p, r.asked)
 	p.uint(uint64(len(r.queue)))
@@ -201,6 +209,8 @@ func (p *print) machine(m *Machine) {
 	for _, k := range sortedKeys(m.node.pools, comparePools) {
 		p.poolNode(m.node.pools[k])
 	}
+	p.servedNode(&m.node.served)
+	p.servedHome(&m.home.served)
 	for _, id := range sortedKeys(m.home.mutexes, cmp.Compare) {
 		e := m.home.mutexes[id]
 		p.uint(uint64(id), uint64(e.token), uint64(e.found.owner), uint64(e.found.token))

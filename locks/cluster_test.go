@@ -29,12 +29,13 @@ type cluster struct {
 	broken string
 }
 
-// lockSpec is a lock that the hosts use. One without parties and permits is a mutex.
+// lockSpec is a lock that the hosts use. One without parties, permits and class is a mutex.
 type lockSpec struct {
 	name    string
 	parties int
 	permits uint64   // of a pool
-	counts  []uint64 // how many of them one takes
+	counts  []uint64 // how many of them one takes, or what one does with a lock that is served
+	class   Class    // of a lock that its home serves
 	id      ID
 	// lockstep are nodes with one user of the barrier each, as many as there are parties, who wait again
 	// and again and never cancel: nobody may end a round that another has not begun. nil: others do.
@@ -87,7 +88,7 @@ func (f fate) alive() bool { return f < gone }
 type wait struct {
 	lock  int
 	state waitState
-	count uint64 // permits
+	count uint64 // permits, or what is done
 	// tenure is the one in which a mutex must serve it, counted as in use.
 	tenure int
 	// seen is the last phase of which somebody had returned when this wait began at a barrier.
@@ -111,7 +112,7 @@ type event struct {
 	node  pagetable.NodeID // where it happens
 	from  pagetable.NodeID // deliver, lose: the sender
 	lock  int              // begin
-	count uint64           // begin: permits
+	count uint64           // begin: permits, or what is done with a lock that is served
 	w     Waiter           // end, cancel
 }
 
@@ -256,6 +257,8 @@ func (c *cluster) begin(h *host, lock int, count uint64) {
 	id := Waiter(len(h.waits))
 	c.run(h, func(r *Ready) {
 		switch {
+		case spec.class != 0:
+			c.beginServed(h, spec, id, r)
 		case spec.parties > 0:
 			h.m.Wait(spec.name, spec.parties, id, r)
 		case spec.permits > 0:
@@ -298,6 +301,10 @@ func (c *cluster) put(h *host, w *wait, spec lockSpec) {
 func (c *cluster) cancel(h *host, w Waiter) {
 	id := &h.waits[w-1]
 	spec := c.locks[id.lock]
+	if spec.class != 0 {
+		c.cancelServed(h, w, spec)
+		return
+	}
 	if spec.parties > 0 {
 		id.state = canceling
 		c.run(h, func(r *Ready) { h.m.CancelWait(spec.id, spec.parties, w, r) })
@@ -335,6 +342,7 @@ func (c *cluster) perform(h *host) {
 	c.run(h, func(r *Ready) { h.m.NewEpoch(v, r) })
 	if slices.Contains(v.Left, h.id) {
 		c.vanish(h, gone)
+		c.forget()
 	}
 }
 
@@ -346,9 +354,11 @@ func (c *cluster) crash(h *host) {
 			p.holder = 0
 		}
 		p.taken -= h.taken(i)
-		p.mayBreak = p.mayBreak || h.uses[i].begun > 0
+		p.mayBreak = p.mayBreak || h.uses[i].begun > 0 && c.locks[i].class == 0
+		p.unsure += h.adding(i)
 	}
 	c.remove(h.id, View{Lost: []pagetable.NodeID{h.id}})
+	c.forget()
 }
 
 // taken returns how many permits of a pool are in use at h.

@@ -41,6 +41,11 @@ var explorations = []exploration{
 	{name: "semaphore, leave and move", spec: semaphoreSpec("s", 1, 1), waits: [3]int{0, 1, 1}, leaves: 1, moves: 1, long: true},
 	{name: "semaphore and move", spec: semaphoreSpec("s", 1, 1), waits: [3]int{0, 1, 1}, moves: 1},
 
+	{name: "counter", spec: counterSpec("c", 1, watchFrom+2), waits: [3]int{1, 2, 1}, cancels: 1},
+	{name: "counter and crash", spec: counterSpec("c", 1), waits: [3]int{0, 2, 1}, crashes: 1},
+	{name: "counter and leave", spec: counterSpec("c", 1, watchFrom+2), waits: [3]int{0, 1, 1}, leaves: 1},
+	{name: "counter and move", spec: counterSpec("c", 1), waits: [3]int{0, 1, 1}, moves: 1},
+
 	{name: "mutex, more", spec: mutexSpec("m"), waits: [3]int{3, 3, 2}, cancels: 2, long: true},
 	{name: "mutex and crash, more", spec: mutexSpec("m"), waits: [3]int{1, 2, 2}, crashes: 1, cancels: 1, long: true},
 	{name: "mutex and crashes", spec: mutexSpec("m"), waits: [3]int{1, 1, 1}, crashes: 2, long: true},
@@ -55,6 +60,10 @@ var explorations = []exploration{
 	{name: "semaphore, more", spec: semaphoreSpec("s", 3, 1, 2, 3), waits: [3]int{2, 2, 1}, cancels: 1, long: true},
 	{name: "semaphore and move, more", spec: semaphoreSpec("s", 2, 1, 2), waits: [3]int{0, 1, 1}, moves: 1, long: true},
 	{name: "semaphore and leaves", spec: semaphoreSpec("s", 2, 1, 2), waits: [3]int{1, 1, 1}, leaves: 2, long: true},
+	{name: "counter, more", spec: counterSpec("c", 1, 2, watchFrom+2), waits: [3]int{1, 3, 2}, cancels: 2, long: true},
+	{name: "counter and crashes", spec: counterSpec("c", 1, watchFrom+2), waits: [3]int{1, 1, 1}, crashes: 2, long: true},
+	{name: "counter, crash and leave", spec: counterSpec("c", 1, watchFrom+2), waits: [3]int{1, 1, 1}, crashes: 1, leaves: 1, long: true},
+	{name: "counter and moves", spec: counterSpec("c", 1), waits: [3]int{0, 1, 1}, moves: 2, long: true},
 	{name: "barrier, more", spec: barrierSpec("b", 3), waits: [3]int{2, 3, 2}, cancels: 2, long: true},
 	{name: "barrier and crash, more", spec: barrierSpec("b", 2), waits: [3]int{2, 2, 1}, crashes: 1, cancels: 1, long: true},
 	{name: "barrier and leave, more", spec: barrierSpec("b", 2), waits: [3]int{1, 2, 2}, leaves: 1, long: true},
@@ -139,7 +148,7 @@ func (e *explorer) next(c *cluster) []event {
 
 // begins appends the waits that may begin at h.
 func (e *explorer) begins(h *host, list []event) []event {
-	if e.x.spec.permits == 0 {
+	if e.x.spec.counts == nil {
 		return append(list, event{kind: begin, node: h.id})
 	}
 	for _, count := range e.x.spec.counts {

@@ -12,6 +12,7 @@ type home struct {
 	mutexes  map[ID]*mutexHome
 	barriers map[ID]*barrierHome
 	pools    map[ID]*poolHome
+	served   servedHome
 	rebuild  rebuild
 }
 
@@ -20,6 +21,7 @@ func newHome(v *View) home {
 		mutexes:  make(map[ID]*mutexHome),
 		barriers: make(map[ID]*barrierHome),
 		pools:    make(map[ID]*poolHome),
+		served:   newServedHome(),
 		rebuild:  rebuild{past: []func(ID) pagetable.NodeID{v.Home}},
 	}
 }
@@ -63,7 +65,7 @@ func (h *home) pool(msg Message) *poolHome {
 // requests wait.
 func (h *home) step(from pagetable.NodeID, msg Message, r *Ready) {
 	switch msg.Kind {
-	case ReportMutex, ReportBarrier, ReportPool, Handover:
+	case ReportMutex, ReportBarrier, ReportPool, ReportCounter, Handover, HandCounter, HandAdder:
 		h.rebuild.report(from, msg)
 	case ReportsDone:
 		h.reportsDone(from, msg, r)
@@ -84,7 +86,11 @@ func (h *home) reportsDone(from pagetable.NodeID, msg Message, r *Ready) {
 		h.rebuild.cutOff(from)
 	}
 	for _, in := range h.rebuild.handovers(from) {
-		h.barrier(in.msg).adopt(from, in.msg)
+		if in.msg.Kind == Handover {
+			h.barrier(in.msg).adopt(from, in.msg)
+		} else {
+			h.served.counter(in.msg).adopt(in.msg)
+		}
 	}
 	if last {
 		h.rebuilt(r)
@@ -120,7 +126,7 @@ func (h *home) request(from pagetable.NodeID, msg Message, r *Ready) {
 	case PutBack, Drop:
 		h.requestPool(from, msg, r)
 	default:
-		impossible(from, msg, nil)
+		h.served.request(from, msg, r)
 	}
 }
 
@@ -161,6 +167,7 @@ func (h *home) newEpoch(self pagetable.NodeID, v *View, r *Ready) {
 			delete(h.pools, id)
 		}
 	}
+	h.served.newEpoch(self, v, r)
 	h.rebuild.begin(self, v)
 }
 
@@ -171,6 +178,7 @@ func (h *home) rebuilt(r *Ready) {
 	h.rebuildMutexes(&rb, r)
 	h.rebuildBarriers(&rb, r)
 	h.rebuildPools(&rb)
+	h.served.rebuilt(&rb)
 	for _, in := range rb.deferred {
 		h.request(in.from, in.msg, r)
 	}

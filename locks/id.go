@@ -39,6 +39,41 @@ func poolID(name string, size uint64) ID {
 	return hash('s', name)
 }
 
+// Class says what a lock that its home serves is to its users. Locks of one name and different classes have
+// nothing to do with each other.
+type Class uint8
+
+// The classes.
+const (
+	Count     Class = iota + 1 // a counter
+	WaitGroup                  // a counter, too
+
+	classEnd
+)
+
+// classes are the names of the classes, and the letters that their ids are hashed with.
+var classes = [...]struct {
+	name   string
+	letter byte
+}{Count: {"counter", 'c'}, WaitGroup: {"waitgroup", 'w'}}
+
+// String returns the name of the class, as LockStatus has it.
+func (c Class) String() string {
+	if c < Count || c >= classEnd {
+		return fmt.Sprintf("class(%d)", uint8(c))
+	}
+	return classes[c].name
+}
+
+// Served names a lock that its home serves: all that is done with it is a message to its home.
+type Served struct {
+	Class Class
+	Name  string
+}
+
+// ID returns the id of the lock.
+func (s Served) ID() ID { return hash(classes[s.Class].letter, s.Name) }
+
 func hash(kind byte, name string) ID {
 	const offset, prime = 14695981039346656037, 1099511628211
 	h := uint64(offset)

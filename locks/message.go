@@ -59,6 +59,23 @@ const (
 	// ReportsDone ends a member's reports of an epoch. Node to every home: Reason (Lost if the epoch
 	// has cut the sender off from what earlier homes had to say to it).
 	ReportsDone
+	// Add adds what a node's batch comes to. Node to home: Name, Class, Number of the batch, Value.
+	Add
+	// Added says what the counter has come to with it. Home to node: ID, Number, Value, Reason.
+	Added
+	// Watch asks for the counter as soon as it is from Low to High. Node to home: Name, Class, Waiter, Low, High.
+	Watch
+	// Reached says what it is. Home to node: ID, Waiter, Value, Reason.
+	Reached
+	// Unwatch says that a watcher has given up. Node to home: ID, Waiter.
+	Unwatch
+	// ReportCounter tells a new epoch's home that a node has used a counter. Node to home: Name, Class.
+	ReportCounter
+	// HandCounter tells a counter's new home what the old one knew. Home to home: Name, Class, Value, Reason
+	// (Lost if it is broken).
+	HandCounter
+	// HandAdder does so for the last batch of one node. Home to home: Name, Class, Node, Number, Value it came to.
+	HandAdder
 
 	kindEnd
 )
@@ -69,6 +86,8 @@ var kindNames = [...]string{
 	Withdrawn: "Withdrawn", Refuse: "Refuse", ReportMutex: "ReportMutex",
 	ReportBarrier: "ReportBarrier", Take: "Take", Give: "Give", Deny: "Deny", Drop: "Drop", Recall: "Recall",
 	PutBack: "PutBack", ReportPool: "ReportPool", Handover: "Handover", ReportsDone: "ReportsDone",
+	Add: "Add", Added: "Added", Watch: "Watch", Reached: "Reached", Unwatch: "Unwatch",
+	ReportCounter: "ReportCounter", HandCounter: "HandCounter", HandAdder: "HandAdder",
 }
 
 // Valid reports whether k is a kind of message. Bytes from outside must be checked with it.
@@ -85,11 +104,14 @@ func (k Kind) String() string {
 // toHome reports whether the receiver handles the message as a home.
 func (k Kind) toHome() bool {
 	switch k {
-	case Grant, Forward, Pass, Release, Withdrawn, Refuse, Give, Deny, Recall:
+	case Grant, Forward, Pass, Release, Withdrawn, Refuse, Give, Deny, Recall, Added, Reached:
 		return false
 	}
 	return true
 }
+
+// handsOver reports whether an old home tells a new one what it knew.
+func (k Kind) handsOver() bool { return k == Handover || k == HandCounter || k == HandAdder }
 
 // Status is what a node says of a mutex in a ReportMutex.
 type Status uint8
@@ -123,7 +145,8 @@ type Reason uint8
 const (
 	// OK: the waiter holds the mutex, has the permits, or the barrier's phase is complete.
 	OK Reason = iota
-	// Lost: the barrier is broken because a node that took part in it, or its home, is lost.
+	// Lost: the barrier is broken because a node that took part in it, or its home, is lost; or the counter
+	// because its home is.
 	Lost
 	// Mismatch: the barrier exists with another number of parties, or the semaphore with another size.
 	Mismatch
@@ -162,7 +185,12 @@ type Message struct {
 	Count    uint64           // arrivals or permits, at most maxCount
 	Released uint64           // arrivals of the node that were released since it knows the barrier
 	Status   Status           // ReportMutex
-	Reason   Reason           // Refuse, Deny, Handover, ReportsDone
+	Reason   Reason           // see Kind
+	Class    Class            // of a lock that its home serves
+	Number   uint64           // of a batch of additions of one node, from 1
+	Value    int64            // of a counter, or to be added to it
+	Low      int64            // of a watcher: the least value that it waits for
+	High     int64            // of a watcher: the greatest
 }
 
 // String returns the form used in traces: "Grant e2 3f… token=e2.1".
@@ -185,6 +213,11 @@ func (m Message) String() string {
 	add(hasCount, " count=%v", amount(m.Count))
 	add(hasReleased, " released=%d", m.Released)
 	add(hasStatus, " %v", m.Status)
+	add(hasClass, " %v", m.Class)
+	add(hasNumber, " number=%d", m.Number)
+	add(hasValue, " value=%d", m.Value)
+	add(hasRange, " low=%d", m.Low)
+	add(hasRange, " high=%d", m.High)
 	add(hasReason, " %v", m.Reason)
 	return s
 }
@@ -206,10 +239,11 @@ type Outgoing struct {
 	Msg Message
 }
 
-// Woken is a wait that has ended. Token is valid for a mutex or a pool with Err == OK.
+// Woken is a wait that has ended. Token is valid for a mutex or a pool with Err == OK, Value for a counter.
 type Woken struct {
 	Waiter Waiter
 	Token  Token
+	Value  int64
 	Err    Reason
 }
 
@@ -249,4 +283,8 @@ func (r *Ready) send(to pagetable.NodeID, m Message) {
 
 func (r *Ready) wake(w Waiter, t Token, err Reason) {
 	r.Wake = append(r.Wake, Woken{Waiter: w, Token: t, Err: err})
+}
+
+func (r *Ready) wakeValue(w Waiter, value int64, err Reason) {
+	r.Wake = append(r.Wake, Woken{Waiter: w, Value: value, Err: err})
 }

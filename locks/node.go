@@ -12,6 +12,7 @@ type node struct {
 	mutexes  map[ID]*mutexNode
 	barriers map[barrierKey]*barrierNode
 	pools    map[poolKey]*poolNode
+	served   servedNode
 	leaving  bool // after Surrender
 }
 
@@ -20,6 +21,7 @@ func newNode() node {
 		mutexes:  make(map[ID]*mutexNode),
 		barriers: make(map[barrierKey]*barrierNode),
 		pools:    make(map[poolKey]*poolNode),
+		served:   newServedNode(),
 	}
 }
 
@@ -74,6 +76,8 @@ func (n *node) step(from pagetable.NodeID, msg Message, r *Ready) {
 			impossible(from, msg, nil)
 		}
 		n.stepPool(p, msg, r)
+	case Added, Reached:
+		n.served.step(from, msg, r)
 	default:
 		b := n.barriers[barrierKey{id: msg.ID, parties: msg.Parties}]
 		if b == nil {
@@ -142,6 +146,7 @@ func (n *node) newEpoch(v *View, done Message, r *Ready) {
 			delete(n.pools, k)
 		}
 	}
+	n.served.report(v, r)
 	for _, to := range v.Members {
 		r.send(to, done)
 	}
@@ -151,6 +156,7 @@ func (n *node) newEpoch(v *View, done Message, r *Ready) {
 	for _, k := range sortedKeys(n.pools, comparePools) {
 		n.pools[k].askAgain(r)
 	}
+	n.served.askAgain(r)
 }
 
 func comparePools(a, b poolKey) int {
@@ -173,7 +179,7 @@ func (n *node) idle() bool {
 			return false
 		}
 	}
-	return true
+	return n.served.idle()
 }
 
 func (n *node) surrender(r *Ready) {

@@ -23,6 +23,12 @@ type record struct {
 	begun, canceled, passed int
 	returned                uint64
 	left                    map[uint64]int // how many have returned of a phase
+
+	// Of a counter: what was added for sure, what may have been, by nodes that have crashed meanwhile, the
+	// greatest value that somebody has seen, and those that additions have led to.
+	added, unsure, known uint64
+	led                  []span
+
 	// mayBreak: a node that took part, or the home, has crashed, or views have followed each other faster
 	// than the homes could hand the barrier over.
 	mayBreak bool
@@ -132,7 +138,9 @@ func (c *cluster) woken(h *host, k Woken) {
 	if w.state != waiting && w.state != canceling {
 		c.breaks("%v: w%d is woken and doesn't wait", h.id, k.Waiter)
 	}
-	before := func(o wait) bool { return o.lock == w.lock && (o.state == waiting || o.state == canceling) }
+	before := func(o wait) bool {
+		return o.lock == w.lock && (o.state == waiting || o.state == canceling) && spec.ordered(*w, o)
+	}
 	if k.Err == OK && slices.ContainsFunc(h.waits[:k.Waiter-1], before) {
 		c.breaks("%v: w%d of %s overtakes one that came before it", h.id, k.Waiter, spec.name)
 	}
@@ -142,6 +150,8 @@ func (c *cluster) woken(h *host, k Woken) {
 		if h.fate == up {
 			c.breaks("%v: w%d is told Leaving by a node that stays", h.id, k.Waiter)
 		}
+	case spec.class != 0:
+		c.counted(h, w, k)
 	case spec.parties > 0:
 		c.passed(h, w, k)
 	case spec.permits > 0:
@@ -174,6 +184,8 @@ func (c *cluster) showWoken(h *host, k Woken) {
 	case c.trace == nil:
 	case k.Token != 0:
 		c.trace(fmt.Sprintf("%v: w%d has %q, token %v", h.id, k.Waiter, name, k.Token))
+	case k.Err == OK && c.locks[h.waits[k.Waiter-1].lock].class == Count:
+		c.trace(fmt.Sprintf("%v: w%d has %q at %d", h.id, k.Waiter, name, k.Value))
 	default:
 		c.trace(fmt.Sprintf("%v: w%d ends its wait for %q: %v", h.id, k.Waiter, name, k.Err))
 	}
@@ -349,6 +361,10 @@ func (c *cluster) checkQuiet() {
 			if h.fate.alive() {
 				left += c.checkQuietHost(h, i)
 			}
+		}
+		if spec.class != 0 {
+			c.checkQuietCounter(i)
+			continue
 		}
 		if p := c.past[i]; spec.parties > 0 && !p.mayBreak && p.passed+p.canceled+left != p.begun {
 			c.breaks("barrier %s: %d began to wait, %d passed, %d were canceled, %d wait", spec.name,

@@ -52,7 +52,7 @@ func (rb *rebuild) report(from pagetable.NodeID, msg Message) {
 func (rb *rebuild) handovers(from pagetable.NodeID) []received {
 	var got []received
 	rb.reports = slices.DeleteFunc(rb.reports, func(in received) bool {
-		if in.from != from || in.msg.Kind != Handover {
+		if in.from != from || !in.msg.Kind.handsOver() {
 			return false
 		}
 		got = append(got, in)

@@ -21,6 +21,7 @@ var update = flag.Bool("update", false, "write what happens into testdata instea
 //	barrier b of 2 at n1
 //	semaphore s of 3 at n1
 //	rwmutex rw at n1
+//	counter c at n1
 //
 // Then each line that is not indented is an event, and the indented lines after it are what comes of
 // it: messages that are sent, and waits that end. A message from a node to itself has arrived with the
@@ -28,6 +29,7 @@ var update = flag.Bool("update", false, "write what happens into testdata instea
 //
 //	n2 locks m, n2 unlocks m, n2 waits at b, n2 waits at b of 3, n2 cancels w1
 //	n2 takes 2 of s, n2 takes 2 of s of 4, n2 reads rw, n2 writes rw, n2 puts s (who took first)
+//	n2 adds 3 to c, n2 watches c from 5
 //	n1→n2                the first message under way from n1 to n2 arrives
 //	n1→n2 is lost        what n1, which has crashed, had sent to n2 never arrives
 //	everything arrives   until nothing is under way, in the order of the nodes
@@ -104,6 +106,8 @@ func (s *scenario) header(words []string) bool {
 		s.specs = append(s.specs, semaphoreSpec(words[1], uint64(s.number(words[3]))))
 	case "rwmutex":
 		s.specs = append(s.specs, rwSpec(words[1]))
+	case "counter":
+		s.specs = append(s.specs, counterSpec(words[1]))
 	default:
 		return false
 	}
@@ -194,6 +198,10 @@ func (s *scenario) parse(words []string) event {
 		e.kind, e.lock, e.count = begin, s.lock(last), 1
 	case "writes":
 		e.kind, e.lock, e.count = begin, s.lock(last), Everything
+	case "adds":
+		e.kind, e.lock, e.count = begin, s.lock(last), uint64(s.number(words[2]))
+	case "watches":
+		e.kind, e.lock, e.count = begin, s.lock(words[2]), watchFrom+uint64(s.number(last))
 	case "takes":
 		s.parseTake(&e, words)
 	case "unlocks", "puts":
@@ -268,6 +276,8 @@ func statusText(l LockStatus) string {
 		fmt.Fprintf(&b, " writer %v, of %v, waiting %v, token %v, written %d times", l.Holder, l.Holders, l.Waiting, l.Token, l.Acquires)
 	case "semaphore":
 		fmt.Fprintf(&b, " %d of %d free, others at %v, waiting %v", l.Free, l.Permits, l.Holders, l.Waiting)
+	case "counter":
+		fmt.Fprintf(&b, " is %d, watched from %v", l.Value, l.Waiting)
 	default:
 		fmt.Fprintf(&b, " %d of %d arrived from %v, %d phases", l.Arrived, l.Parties, l.Waiting, l.Acquires)
 	}

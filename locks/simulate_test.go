@@ -91,6 +91,9 @@ func newSimulation(seed uint64) *simulation {
 		specs = append(specs, semaphoreSpec("s", size, 1, 1+rng.Uint64N(size)))
 	}
 	if rng.IntN(2) == 0 {
+		specs = append(specs, counterSpec("c", 1, 2, watchFrom+10))
+	}
+	if rng.IntN(2) == 0 {
 		var users []pagetable.NodeID
 		for _, i := range rng.Perm(nodes)[:1+rng.IntN(nodes)] {
 			users = append(users, pagetable.NodeID(i+1))

@@ -10,11 +10,11 @@ import (
 // LockStatus is a lock as its home sees it.
 type LockStatus struct {
 	Name string
-	Kind string // "mutex", "barrier", "rwmutex" or "semaphore"
+	Kind string // "mutex", "barrier", "rwmutex", "semaphore", or that of a Class
 	// Holder is the node where a mutex is or was last held, as far as the home knows; 0 if it is free.
 	Holder pagetable.NodeID
 	// Waiting are the nodes that wait: for a mutex in the order of the queue, for a barrier those that
-	// have arrived in the present phase, by id.
+	// have arrived in the present phase, by id, for a counter those that watch it, in the order in which they came.
 	Waiting []pagetable.NodeID
 	// Token is the greatest fencing token of a mutex that the home knows.
 	Token Token
@@ -27,9 +27,10 @@ type LockStatus struct {
 	Permits, Free int
 	// OwnerDied says that the mutex was lost with a node that may have held it and granted anew.
 	OwnerDied bool
-	Parties   int  // of a barrier
-	Arrived   int  // of a barrier, in the present phase
-	Broken    bool // of a barrier: a node that took part in it is lost
+	Parties   int   // of a barrier
+	Arrived   int   // of a barrier, in the present phase
+	Broken    bool  // of a barrier: a node that took part in it is lost; of a counter: its home is
+	Value     int64 // of a counter
 }
 
 // Status describes the locks that are homed at this node, by name and kind.
@@ -42,6 +43,9 @@ func (m *Machine) Status() []LockStatus {
 		all = append(all, e.status())
 	}
 	for _, e := range m.home.pools {
+		all = append(all, e.status())
+	}
+	for _, e := range m.home.served.counters {
 		all = append(all, e.status())
 	}
 	slices.SortFunc(all, func(a, b LockStatus) int {
@@ -89,6 +93,14 @@ func (p *poolHome) status() LockStatus {
 	slices.Sort(s.Holders)
 	for _, q := range p.queue {
 		s.Waiting = append(s.Waiting, q.node)
+	}
+	return s
+}
+
+func (c *counterHome) status() LockStatus {
+	s := LockStatus{Name: c.lock.Name, Kind: c.lock.Class.String(), Value: c.value, Broken: c.broken}
+	for _, w := range c.watchers {
+		s.Waiting = append(s.Waiting, w.node)
 	}
 	return s
 }

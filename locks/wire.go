@@ -12,7 +12,8 @@ import (
 
 // The wire form of a message is a sequence of msgpack values: the kind, the epoch, and then the
 // fields that layouts lists for the kind, in the order of the fields constants. A name stands for the
-// id, which is its hash. All values but the name are unsigned integers. Each has exactly one form, the
+// id, which is its hash. All values but the name are unsigned integers; those that may be negative are folded
+// into such (-1 is 1, 1 is 2). Each has exactly one form, the
 // shortest, so that equal messages are equal bytes.
 //
 // The codec uses the library's codes but not its Encoder and Decoder: two types of value, both with an
@@ -20,7 +21,7 @@ import (
 // allocates nothing but the growth of its argument.
 
 // fields is a set of message fields.
-type fields uint16
+type fields uint32
 
 const (
 	hasMutexName fields = 1 << iota
@@ -37,8 +38,14 @@ const (
 	hasReleased
 	hasStatus
 	hasReason
+	hasServedName
+	hasClass
+	hasNumber
+	hasValue
+	hasRange
 
-	hasName = hasMutexName | hasBarrierName | hasPoolName
+	hasName = hasMutexName | hasBarrierName | hasPoolName | hasServedName
+	served  = hasServedName | hasClass
 )
 
 var layouts = [kindEnd]fields{
@@ -64,6 +71,14 @@ var layouts = [kindEnd]fields{
 	ReportPool:    hasPoolName | hasToken | hasSize | hasCount,
 	Handover:      hasBarrierName | hasNode | hasParties | hasPhase | hasReleased | hasReason,
 	ReportsDone:   hasReason,
+	Add:           served | hasNumber | hasValue,
+	Added:         hasID | hasNumber | hasValue | hasReason,
+	Watch:         served | hasWaiter | hasRange,
+	Reached:       hasID | hasWaiter | hasValue | hasReason,
+	Unwatch:       hasID | hasWaiter,
+	ReportCounter: served,
+	HandCounter:   served | hasValue | hasReason,
+	HandAdder:     served | hasNode | hasNumber | hasValue,
 }
 
 // maxCount bounds Message.Count: more goroutines than one process can have.
@@ -116,8 +131,30 @@ func (m Message) Append(b []byte) []byte {
 	if f&hasReason != 0 {
 		b = appendUint(b, uint64(m.Reason))
 	}
+	return m.appendServed(b, f)
+}
+
+// appendServed appends the fields that only locks have that are served.
+func (m Message) appendServed(b []byte, f fields) []byte {
+	if f&hasClass != 0 {
+		b = appendUint(b, uint64(m.Class))
+	}
+	if f&hasNumber != 0 {
+		b = appendUint(b, m.Number)
+	}
+	if f&hasValue != 0 {
+		b = appendUint(b, fold(m.Value))
+	}
+	if f&hasRange != 0 {
+		b = appendUint(appendUint(b, fold(m.Low)), fold(m.High))
+	}
 	return b
 }
+
+// fold makes a small unsigned number of a number near 0, and unfold the number of that.
+func fold(v int64) uint64 { return uint64(v)<<1 ^ uint64(v>>63) }
+
+func unfold(v uint64) int64 { return int64(v>>1) ^ -int64(v&1) }
 
 // appendUint appends v in the shortest msgpack form.
 func appendUint(b []byte, v uint64) []byte {
@@ -210,6 +247,7 @@ func (d *decoder) message(m *Message) {
 	if f&hasReason != 0 {
 		m.Reason = Reason(d.uint("reason", 0, uint64(reasonEnd-1)))
 	}
+	d.served(m, f)
 	switch {
 	case f&hasMutexName != 0:
 		m.ID = MutexID(m.Name)
@@ -217,9 +255,28 @@ func (d *decoder) message(m *Message) {
 		m.ID = BarrierID(m.Name)
 	case f&hasPoolName != 0:
 		m.ID = poolID(m.Name, m.Size)
+	case f&hasServedName != 0:
+		m.ID = Served{m.Class, m.Name}.ID()
 	}
 	if f&hasSize != 0 && f&hasCount != 0 {
 		d.permits(m)
+	}
+}
+
+// served reads the fields that only locks have that are served.
+func (d *decoder) served(m *Message, f fields) {
+	const all = 1<<64 - 1
+	if f&hasClass != 0 {
+		m.Class = Class(d.uint("class", 1, uint64(classEnd-1)))
+	}
+	if f&hasNumber != 0 {
+		m.Number = d.uint("number", 0, all)
+	}
+	if f&hasValue != 0 {
+		m.Value = unfold(d.uint("value", 0, all))
+	}
+	if f&hasRange != 0 {
+		m.Low, m.High = unfold(d.uint("low", 0, all)), unfold(d.uint("high", 0, all))
 	}
 }
 

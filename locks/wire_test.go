@@ -2,6 +2,7 @@ package locks
 
 import (
 	"bytes"
+	"fmt"
 	"math/rand/v2"
 	"strings"
 	"testing"
@@ -60,6 +61,11 @@ func sample(k Kind, pick func(low, high uint64) uint64) Message {
 		m.ID = poolID(m.Name, m.Size)
 	}
 	set(hasReason, 0, uint64(reasonEnd-1), func(v uint64) { m.Reason = Reason(v) })
+	set(hasServedName, 1, MaxName, func(v uint64) { m.Name = strings.Repeat("s", int(v)) })
+	set(hasClass, 1, uint64(classEnd-1), func(v uint64) { m.Class = Class(v); m.ID = Served{m.Class, m.Name}.ID() })
+	set(hasNumber, 0, all, func(v uint64) { m.Number = v })
+	set(hasValue, 0, all, func(v uint64) { m.Value = unfold(v) })
+	set(hasRange, 0, all, func(v uint64) { m.Low, m.High = unfold(v), unfold(^v) })
 	return m
 }
 
@@ -90,6 +96,9 @@ func TestWireIsMsgpack(t *testing.T) {
 		for f := layouts[m.Kind]; f != 0; f &= f - 1 {
 			want++
 		}
+		if layouts[m.Kind]&hasRange != 0 {
+			want++ // its two ends
+		}
 		if values != want {
 			t.Errorf("%v: the library reads %d values, want %d", m, values, want)
 		}
@@ -106,7 +115,7 @@ func TestDecodeRejects(t *testing.T) {
 	}{
 		{"nothing", nil, "too early"},
 		{"kind 0", []byte{0, 1}, "kind: 0 is out of range"},
-		{"kind beyond the last", []byte{byte(kindEnd), 1}, "kind: 23 is out of range"},
+		{"kind beyond the last", []byte{byte(kindEnd), 1}, fmt.Sprintf("kind: %d is out of range", kindEnd)},
 		{"a message cut off", grant[:len(grant)-1], "token: message ends too early"},
 		{"a trailing byte", append(bytes.Clone(grant), 0), "bytes after the end"},
 		{"a longer form", []byte{byte(ReportsDone), 0xcc, 1, 0}, "epoch: value is not in its shortest form"},
