@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"pagemesh/coherence"
+	"pagemesh/locks"
 	"pagemesh/pagetable"
 )
 
@@ -40,6 +41,8 @@ func someQuestions() []question {
 		{id: 10, kind: askDeclare, region: 1, data: data},
 		{id: 11, kind: askEcho, span: span{n: 2}},
 		{id: 12, kind: askEchoEnd},
+		{id: 16, kind: askAdd, span: span{off: int64(locks.Count)}, arg: 1<<64 - 1, data: data},
+		{id: 17, kind: askWatch, span: span{int64(locks.WaitGroup), 1}, data: data},
 		{id: 13, kind: askCause, region: 1, span: span{off: 4096}},
 	}
 }

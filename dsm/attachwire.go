@@ -58,6 +58,10 @@ const (
 	askLeave
 	// askCause asks why the page at an offset was poisoned: that is the answer's error.
 	askCause
+	// askAdd adds arg, in two's complement, to the counter that is called data, of class off. askWatch waits until
+	// it is at least arg (n is 0) or at most (n is 1). The answer's value is that of the counter.
+	askAdd
+	askWatch
 	askKindEnd
 )
 
@@ -65,7 +69,7 @@ const (
 func (k askKind) bringsDescriptor() bool { return k == askAttach || k == askRegion || k == askEcho }
 
 // attachVersion is the version of this protocol. A program and a node of different versions part.
-const attachVersion = 4
+const attachVersion = 5
 
 const (
 	questionFields = 8

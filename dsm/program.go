@@ -209,7 +209,7 @@ func (p *program) question(q question) error {
 		return err
 	}
 	switch q.kind {
-	case askLock, askTake, askWait:
+	case askLock, askTake, askWait, askAdd, askWatch:
 		p.waitSync(ctx, q)
 		return nil
 	}

@@ -48,8 +48,10 @@ func (p *program) beginSync(ctx context.Context, q question) {
 		p.lock(ctx, q)
 	case askTake:
 		p.take(ctx, q)
-	default:
+	case askWait:
 		p.arrive(ctx, q)
+	default:
+		p.operate(ctx, q)
 	}
 }
 

@@ -18,6 +18,7 @@ type backend interface {
 	mutex(name string) mutex
 	pool(name string, size uint64) pool
 	wait(ctx context.Context, barrier string, parties int) error
+	servedLocks
 	// inspect answers a question of the control protocol.
 	inspect(ctx context.Context, kind controlKind, question []byte) (answer []byte, err error)
 	// leave ends the node's membership without loss, close at once.

@@ -123,7 +123,7 @@ type Status struct {
 // LockStatus is one lock or barrier as its home sees it.
 type LockStatus struct {
 	Name     string             `json:"name"`
-	Kind     string             `json:"kind"`     // "mutex", "rwmutex", "semaphore" or "barrier"
+	Kind     string             `json:"kind"`     // "mutex", "rwmutex", "semaphore", "barrier", "counter" or "waitgroup"
 	Home     pagetable.NodeID   `json:"home"`     // the node that keeps its queue or count
 	Holder   pagetable.NodeID   `json:"holder"`   // of a mutex, or of a writer: where it is or was last held; 0 if nowhere
 	Holders  []pagetable.NodeID `json:"holders"`  // that have permits, or the right to read; in use or kept
@@ -135,7 +135,8 @@ type LockStatus struct {
 	Free     int                `json:"free"`     // permits of a semaphore that are with no node
 	Acquires uint64             `json:"acquires"` // of a mutex, by writers, or completed phases of a barrier
 	// OwnerDied: a mutex was, or may have been, held by a node that was lost, and was granted anew.
-	OwnerDied bool `json:"owner_died"`
-	// Broken: a node that took part in a barrier was lost.
+	OwnerDied bool  `json:"owner_died"`
+	Value     int64 `json:"value"` // of a counter, or what is left to do of a wait group
+	// Broken: a node that took part in a barrier was lost, or the home of a counter was.
 	Broken bool `json:"broken"`
 }

@@ -102,7 +102,7 @@ type syncEngine struct {
 	idle chan struct{}
 }
 
-// syncWaiter is one goroutine in Lock, Acquire or Wait: of a mutex, a pool, or else a barrier.
+// syncWaiter is one goroutine that waits: for a mutex, a pool, an operation, or else at a barrier.
 type syncWaiter struct {
 	id      locks.Waiter
 	woken   chan wakening  // receives once; capacity 1
@@ -114,6 +114,7 @@ type syncWaiter struct {
 	parties int
 	by      caller
 	late    lateness
+	op      operation // of a lock that its home serves
 }
 
 // wakening is how a wait ended: as the machine says, or by err.
@@ -158,7 +159,7 @@ func (w wakening) error() error {
 	case w.Err == locks.Leaving, w.Err == locks.Canceled:
 		return ErrClosed
 	}
-	return fmt.Errorf("%w: it took part, or kept the barrier", ErrNodeLost)
+	return fmt.Errorf("%w: it took part, or kept the lock", ErrNodeLost)
 }
 
 func (e *syncEngine) init(s *node) {
@@ -204,6 +205,8 @@ func (e *syncEngine) begin(w *syncWaiter) {
 			e.m.Lock(w.mutex.name, w.id, &e.rd)
 		case w.pool != nil:
 			e.m.Take(w.pool.name, w.pool.size, w.count, w.id, &e.rd)
+		case w.op != nil:
+			w.op.begin(e.m, w.id, &e.rd)
 		default:
 			e.m.Wait(w.barrier, w.parties, w.id, &e.rd)
 		}
@@ -272,6 +275,8 @@ func (e *syncEngine) withdraw(w *syncWaiter) (canceled bool) {
 		return e.m.CancelLock(w.mutex.id, w.id)
 	case w.pool != nil:
 		return e.m.CancelTake(w.pool.name, w.pool.size, w.id, &e.rd)
+	case w.op != nil:
+		return w.op.cancel(e.m, w.id, &e.rd)
 	}
 	e.m.CancelWait(locks.BarrierID(w.barrier), w.parties, w.id, &e.rd)
 	return false
@@ -426,7 +431,7 @@ func (e *syncEngine) status() []LockStatus {
 	for _, l := range e.m.Status() {
 		list = append(list, LockStatus{
 			Name: l.Name, Kind: l.Kind, Home: e.s.self, Holder: l.Holder, Waiting: nodeList(l.Waiting),
-			Token: uint64(l.Token), Parties: l.Parties, Arrived: l.Arrived, Acquires: l.Acquires,
+			Token: uint64(l.Token), Value: l.Value, Parties: l.Parties, Arrived: l.Arrived, Acquires: l.Acquires,
 			OwnerDied: l.OwnerDied, Broken: l.Broken, Holders: nodeList(l.Holders), Permits: l.Permits, Free: l.Free,
 		})
 	}

@@ -15,11 +15,12 @@ import (
 
 const locksLong = `Show the locks and barriers of a running space as their homes see them: who holds or
 last held a mutex, who reads or writes, who has permits of a semaphore and how many are
-free, who waits, how often it was taken; how many have arrived at a barrier.
+free, who waits, how often it was taken; how many have arrived at a barrier; what a
+counter or a wait group has come to, and who waits for more or less.
 What is taken again where it was last held takes no message, and is not counted.
 
 The JSON value is an array of {name, kind, home, holder, holders, waiting, token, parties,
-arrived, permits, free, acquires, owner_died, broken}.`
+arrived, permits, free, value, acquires, owner_died, broken}.`
 
 func newLocks() *cobra.Command {
 	var f inspectFlags
@@ -65,6 +66,7 @@ var lockColumns = []output.Column[dsm.LockStatus]{
 	{Name: "arrived", Title: "ARRIVED", Value: func(l dsm.LockStatus) any { return l.Arrived }, Show: showArrived},
 	{Name: "permits", Value: func(l dsm.LockStatus) any { return l.Permits }},
 	{Name: "free", Title: "FREE", Value: func(l dsm.LockStatus) any { return l.Free }, Show: showFree},
+	{Name: "value", Title: "VALUE", Value: func(l dsm.LockStatus) any { return l.Value }, Show: showValue},
 	{Name: "acquires", Title: "TIMES", Value: func(l dsm.LockStatus) any { return l.Acquires }, Show: func(l dsm.LockStatus) string { return output.Count(l.Acquires) }},
 	{Name: "owner_died", Value: func(l dsm.LockStatus) any { return l.OwnerDied }},
 	{Name: "broken", Title: "STATE", Text: true, Value: func(l dsm.LockStatus) any { return l.Broken }, Show: showState, Alarm: func(l dsm.LockStatus) bool { return l.Broken || l.OwnerDied }},
@@ -105,8 +107,17 @@ func showArrived(l dsm.LockStatus) string {
 	return fmt.Sprintf("%d of %d", l.Arrived, l.Parties)
 }
 
+func showValue(l dsm.LockStatus) string {
+	if l.Kind != "counter" && l.Kind != "waitgroup" {
+		return "-"
+	}
+	return fmt.Sprint(l.Value)
+}
+
 func showState(l dsm.LockStatus) string {
 	switch {
+	case l.Broken && l.Parties == 0:
+		return "broken: its home was lost"
 	case l.Broken:
 		return "broken: a party was lost"
 	case l.OwnerDied:
