@@ -31,3 +31,31 @@ func BenchmarkMap(b *testing.B) {
 		}
 	})
 }
+
+// BenchmarkQueue says what an item costs that goes from one node to another.
+func BenchmarkQueue(b *testing.B) {
+	ctx := b.Context()
+	all := openQueues[uint64](b, openNodes(b, 2), "queue", shared.QueueOptions{})
+	onEach(2, func(i int) {
+		for range b.N {
+			var err error
+			if i == 0 {
+				err = all[0].Put(ctx, 1)
+			} else {
+				_, err = all[1].Take(ctx)
+			}
+			if err != nil {
+				b.Error(err)
+			}
+		}
+	})
+}
+
+func BenchmarkCountersAdd(b *testing.B) {
+	c := openCounters(b, openNodes(b, 2), "counters", 8)[1]
+	for i := range b.N {
+		if err := c.Add(b.Context(), i%8, 1); err != nil {
+			b.Fatal(err)
+		}
+	}
+}

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -81,6 +82,64 @@ func TestProgramDies(t *testing.T) {
 			}
 			t.Logf("%s: killed after %d keys", strings.TrimSpace(cmd.Stdout.(*bytes.Buffer).String()), n)
 		}
+	}
+}
+
+func init() {
+	programs["putter"] = func(ctx context.Context, p *program) error {
+		q, err := shared.OpenQueue[wide](ctx, p.Space, "queue", shared.QueueOptions{Capacity: 1 << 16})
+		for i := uint64(0); err == nil; i++ {
+			err = q.Put(ctx, wideOf(p.arg<<32|i))
+		}
+		return err
+	}
+	programs["taker"] = func(ctx context.Context, p *program) error {
+		q, err := shared.OpenQueue[wide](ctx, p.Space, "queue", shared.QueueOptions{Capacity: 1 << 16})
+		for err == nil {
+			_, err = q.Take(ctx)
+		}
+		return err
+	}
+}
+
+// TestProgramDiesAtQueue: of a program that puts in and one that takes, both of which are killed, a run of items
+// without a gap is left.
+func TestProgramDiesAtQueue(t *testing.T) {
+	nodes, sockets := openServing(t, 2)
+	rng := rand.New(rand.NewPCG(seedOf(t), 0))
+	q := openQueues[wide](t, nodes, "queue", shared.QueueOptions{Capacity: 1 << 16})[1]
+	for round := range uint64(6 * long()) {
+		cmds := startPrograms(t, "putter", sockets[:1], round)
+		cmds = append(startPrograms(t, "taker", sockets[1:], round), cmds...)
+		if round%2 > 0 { // with nothing left for q in most cases
+			slices.Reverse(cmds)
+		}
+		for _, cmd := range cmds {
+			time.Sleep(40*time.Millisecond + time.Duration(rng.IntN(30_000))*time.Microsecond)
+			if err := cmd.Process.Kill(); err != nil {
+				t.Fatal(err)
+			}
+			_ = cmd.Wait() // says that it was killed
+		}
+		n, err := drain(patient(t), q, round<<32)
+		if err != nil {
+			t.Fatalf("round %d: %v", round, err)
+		}
+		t.Logf("%d items were left", n)
+	}
+}
+
+// drain takes all items and checks that they follow each other, from first or a later one on.
+func drain(ctx context.Context, q *shared.Queue[wide], first uint64) (n int, err error) {
+	for last := uint64(0); ; n++ {
+		v, found, err := q.TryTake(ctx)
+		if err != nil || !found {
+			return n, err
+		}
+		if i := v.value(); i < first || i>>32 != first>>32 || n > 0 && i != last+1 {
+			return n, fmt.Errorf("item %x follows %x", i, last)
+		}
+		last = v.value()
 	}
 }
 

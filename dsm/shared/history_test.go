@@ -22,7 +22,7 @@ import (
 // call is one call of a history.
 type call struct {
 	Kind         string
-	Key          uint64
+	Key          uint64 // of a map
 	In, Out      uint64
 	Found        bool
 	Start, Ended int64 // wall clock of the machine that all programs share, in ns
