@@ -152,7 +152,7 @@ func (w wakening) error() error {
 	switch {
 	case w.err != nil:
 		return w.err
-	case w.Err == locks.OK:
+	case w.Err.Holds():
 		return nil
 	case w.Err == locks.Mismatch:
 		return fmt.Errorf("%w: others use it with another number of parties or permits", ErrMismatch)
@@ -301,7 +301,7 @@ func (e *syncEngine) perform(out *transport.Outbox) {
 		if w == nil {
 			continue // its wait was ended by fail
 		}
-		if k.Err == locks.OK {
+		if k.Err.Holds() {
 			e.has(w)
 		}
 		e.end(w, wakening{Woken: k})

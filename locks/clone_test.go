@@ -20,9 +20,9 @@ func TestCloneKnowsAllFields(t *testing.T) {
 		v      any
 		fields int
 	}{
-		{Machine{}, 5}, {node{}, 5}, {home{}, 5}, {rebuild{}, 6}, {mutexNode{}, 12}, {tenure{}, 2},
-		{mutexHome{}, 6}, {mutexFound{}, 3}, {barrierNode{}, 6}, {arrival{}, 2}, {barrierHome{}, 7},
-		{participant{}, 3}, {Message{}, 19}, {cluster{}, 12}, {host{}, 6}, {wait{}, 6}, {use{}, 5}, {record{}, 15},
+		{Machine{}, 5}, {node{}, 5}, {home{}, 8}, {rebuild{}, 7}, {mutexNode{}, 14}, {tenure{}, 2},
+		{death{}, 2}, {doubt{}, 2}, {mutexHome{}, 8}, {mutexFound{}, 5}, {barrierNode{}, 6}, {arrival{}, 2}, {barrierHome{}, 7},
+		{participant{}, 3}, {Message{}, 19}, {cluster{}, 12}, {host{}, 6}, {wait{}, 6}, {use{}, 5}, {record{}, 17},
 		{poolNode{}, 8}, {taker{}, 2}, {poolHome{}, 9}, {given{}, 3}, {request{}, 3},
 		{servedNode{}, 1}, {counterNode{}, 7}, {adder{}, 2}, {watcher{}, 3}, {servedHome{}, 1}, {counterHome{}, 6},
 		{batch{}, 3}, {watching{}, 2}, {span{}, 2},
@@ -71,10 +71,12 @@ func (m *Machine) clone() *Machine {
 	k.node.served = m.node.served.clone()
 	k.home = newHome(&m.view)
 	k.home.served = m.home.served.clone()
-	k.home.rebuild = m.home.rebuild
+	k.home.rebuild, k.home.doubts = m.home.rebuild, slices.Clone(m.home.doubts)
+	k.home.since, k.home.firstLoss = m.home.since, m.home.firstLoss
 	for id, e := range m.home.mutexes {
 		h := *e
 		h.queue, h.found.waiting = slices.Clone(e.queue), slices.Clone(e.found.waiting)
+		h.found.deaths = slices.Clone(e.found.deaths)
 		k.home.mutexes[id] = &h
 	}
 	for id, b := range m.home.barriers {
@@ -90,6 +92,7 @@ func (m *Machine) clone() *Machine {
 	rb := &k.home.rebuild
 	rb.due, rb.reports, rb.deferred = slices.Clone(rb.due), slices.Clone(rb.reports), slices.Clone(rb.deferred)
 	rb.lost, rb.mute, rb.past = slices.Clone(rb.lost), slices.Clone(rb.mute), slices.Clone(rb.past)
+	rb.doubtful = slices.Clone(rb.doubtful)
 	return k
 }
 
@@ -145,7 +148,7 @@ func (p *print) received(list []received) {
 // appendPrint appends what the cluster's future depends on. Views are known by whom they removed, and
 // where they moved the homes.
 func (c *cluster) appendPrint(p print) print {
-	p.uint(uint64(len(c.views)), uint64(c.done[cancel]), uint64(c.done[crash]), uint64(c.done[surrender]), uint64(c.done[move]))
+	p.uint(uint64(len(c.views)), uint64(c.done[cancel]), uint64(c.done[crash]), uint64(c.done[surrender]), uint64(c.done[move]), uint64(c.done[die]))
 	printList(&p, c.removed())
 	printList(&p, c.homes)
 	for i := range c.past {
@@ -153,6 +156,7 @@ func (c *cluster) appendPrint(p print) print {
 	}
 	for _, h := range c.hosts {
 		p.host(h)
+		p.doubts(c, h)
 	}
 	for _, q := range c.wires {
 		p.uint(uint64(len(q)))
@@ -169,7 +173,8 @@ func (p *print) record(r *record) {
 	for _, s := range r.led {
 		p.uint(s.above, s.to)
 	}
-	p.bools(r.mayBreak)
+	p.bools(r.mayBreak, r.untold)
+	p.uint(uint64(r.deaths))
 	printList(p, r.asked)
 	p.uint(uint64(len(r.queue)))
 	for _, q := range r.queue {
@@ -197,6 +202,13 @@ func (p *print) host(h *host) {
 	}
 }
 
+// doubts appends which locks a home doubts.
+func (p *print) doubts(c *cluster, h *host) {
+	for _, l := range c.locks {
+		p.bools(h.m.home.doubted(l.id))
+	}
+}
+
 func (p *print) machine(m *Machine) {
 	p.bools(m.node.leaving)
 	for _, id := range sortedKeys(m.node.mutexes, cmp.Compare) {
@@ -214,9 +226,12 @@ func (p *print) machine(m *Machine) {
 	for _, id := range sortedKeys(m.home.mutexes, cmp.Compare) {
 		e := m.home.mutexes[id]
 		p.uint(uint64(id), uint64(e.token), uint64(e.found.owner), uint64(e.found.token))
-		p.bools(e.ownerDied)
+		p.bools(e.died, e.lost, e.adopted, e.found.died)
 		printList(p, e.queue)
 		printList(p, e.found.waiting)
+		for _, d := range e.found.deaths {
+			p.death(d)
+		}
 	}
 	for _, id := range sortedKeys(m.home.barriers, cmp.Compare) {
 		p.barrierHome(m.home.barriers[id])
@@ -224,10 +239,12 @@ func (p *print) machine(m *Machine) {
 	for _, id := range sortedKeys(m.home.pools, cmp.Compare) {
 		p.poolHome(m.home.pools[id])
 	}
+	p.uint(m.home.since, m.home.firstLoss)
 	rb := &m.home.rebuild
 	printList(p, rb.due)
 	printList(p, rb.lost)
 	printList(p, rb.mute)
+	printList(p, rb.doubtful)
 	p.uint(uint64(len(rb.past))) // the homes of so many views, up to the present one
 	p.received(rb.reports)
 	p.received(rb.deferred)
@@ -235,10 +252,16 @@ func (p *print) machine(m *Machine) {
 
 func (p *print) mutexNode(m *mutexNode) {
 	p.uint(uint64(m.id), uint64(m.home), uint64(m.holder), uint64(m.token), uint64(m.present.next), uint64(m.wanted.next))
-	p.bools(m.here, m.fresh, m.asked, m.returned)
+	p.bools(m.here, m.fresh, m.asked, m.returned, m.died)
+	p.death(m.death)
 	for _, list := range [][]Waiter{m.present.waiters, m.wanted.waiters, m.late} {
 		printList(p, list)
 	}
+}
+
+func (p *print) death(d death) {
+	p.uint(uint64(d.token))
+	p.bools(d.due)
 }
 
 func (p *print) barrierNode(b *barrierNode) {

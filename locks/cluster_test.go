@@ -113,7 +113,7 @@ type event struct {
 	from  pagetable.NodeID // deliver, lose: the sender
 	lock  int              // begin
 	count uint64           // begin: permits, or what is done with a lock that is served
-	w     Waiter           // end, cancel
+	w     Waiter           // end, die, cancel
 }
 
 type eventKind uint8
@@ -121,6 +121,7 @@ type eventKind uint8
 const (
 	begin     eventKind = iota + 1 // Lock or Wait
 	end                            // Unlock
+	die                            // Abandon: whoever holds the mutex dies, not its node
 	cancel                         // CancelLock or CancelWait
 	deliver                        // the first message of a wire arrives
 	lose                           // what a crashed node had sent is lost
@@ -139,6 +140,8 @@ func (c *cluster) describe(e event) string {
 		return fmt.Sprintf("%v begins to wait for %s", e.node, c.locks[e.lock].name)
 	case end:
 		return fmt.Sprintf("%v: w%d unlocks", e.node, e.w)
+	case die:
+		return fmt.Sprintf("%v: w%d dies", e.node, e.w)
 	case cancel:
 		return fmt.Sprintf("%v: w%d is canceled", e.node, e.w)
 	case deliver:
@@ -227,6 +230,8 @@ func (c *cluster) step(e event) {
 		c.begin(h, e.lock, e.count)
 	case end:
 		c.end(h, e.w)
+	case die:
+		c.die(h, e.w)
 	case cancel:
 		c.cancel(h, e.w)
 	case deliver:
@@ -284,6 +289,19 @@ func (c *cluster) end(h *host, w Waiter) {
 	c.run(h, func(r *Ready) {
 		if !h.m.Return(lock, w, p.token, r) {
 			c.breaks("%v: w%d holds %s and can't unlock it", h.id, w, c.locks[id.lock].name)
+		}
+	})
+}
+
+// die ends a possession by the death of its holder.
+func (c *cluster) die(h *host, w Waiter) {
+	id := &h.waits[w-1]
+	p, lock := &c.past[id.lock], c.locks[id.lock].id
+	id.state, p.holder, p.untold = over, 0, true
+	p.deaths++
+	c.run(h, func(r *Ready) {
+		if !h.m.Abandon(lock, w, 0, r) {
+			c.breaks("%v: w%d holds %s and can't die", h.id, w, c.locks[id.lock].name)
 		}
 	})
 }
@@ -351,7 +369,10 @@ func (c *cluster) crash(h *host) {
 	for i := range c.past {
 		p := &c.past[i]
 		if p.holder == h.id {
-			p.holder = 0
+			p.holder, p.untold = 0, true
+		}
+		if h.uses[i].begun > 0 || c.wasHome(h.id, i) {
+			p.deaths++
 		}
 		p.taken -= h.taken(i)
 		p.mayBreak = p.mayBreak || h.uses[i].begun > 0 && c.locks[i].class == 0
@@ -359,6 +380,11 @@ func (c *cluster) crash(h *host) {
 	}
 	c.remove(h.id, View{Lost: []pagetable.NodeID{h.id}})
 	c.forget()
+}
+
+// wasHome reports whether a node was the home of a lock in a view that somebody may still have.
+func (c *cluster) wasHome(n pagetable.NodeID, lock int) bool {
+	return slices.ContainsFunc(c.views, func(v View) bool { return v.Home(c.locks[lock].id) == n })
 }
 
 // taken returns how many permits of a pool are in use at h.

@@ -121,13 +121,32 @@
 //
 // A mutex that was on its way between two nodes arrives nowhere: the sender no longer has it, and the
 // receiver either took it before its report, or refuses it because of its epoch. So at most one node
-// reports that it has the mutex, and the home grants it anew only if none does. If a node that may have
-// held it is lost, LockStatus.OwnerDied says so. Permits that were under way, or at a node that is lost,
+// reports that it has the mutex, and the home grants it anew only if none does. Permits that were under way, or at a node that is lost,
 // are reported by nobody and so are free. Takes have a new order, that in which they come to the home.
 //
 // After the crash of a node its late messages are refused with its epoch; the node itself, if it is
 // only cut off, must find out that it is no member any more. Until then its tokens are older than those
 // of the new holder.
+//
+// # Death of an owner
+//
+// Whoever gets a mutex after one who died while it held it is woken with OwnerDied instead of OK, once for
+// one death. That a holder alone died, its node knows ([Machine.Abandon]). If a node is lost, the home knows
+// that it had the mutex, or may have had it: that it was cached there and not held, nobody can know, nor that
+// it had been passed on by a message that is lost too. These count as deaths. So do mutexes that a lost home
+// knew alone, at their first use at the new one.
+//
+// That a death is to be told belongs to the mutex: it goes along in Grant, Pass and Return and ends when a
+// waiter is woken. If an epoch cuts such a message off, two know what became of it, and the later token is
+// right:
+//
+//  1. The home keeps what it granted with, and what Granted, Return or a report of the owner says.
+//  2. A node where a holder was told, or that has sent the mutex on with a death untold, keeps that with the
+//     token (death), and reports it as Gone in each epoch until the home grants it the mutex again.
+//
+// So if nobody reports to have the mutex, the home knows whether the next holder has to be told. When a home
+// moves, HandoverMutex takes along what it knows. What it knew is gone if it was lost, or the HandoverMutex was
+// cut off: then it counts as a death, if there was a loss at all (doubt).
 //
 // A node leaves in these steps: it waits until [Machine.Idle]; calls [Machine.Surrender]; asks for a view
 // with itself in View.Left; performs that view like the others; sends what comes out; and goes. If views

@@ -18,9 +18,9 @@ type exploration struct {
 	name  string
 	spec  lockSpec
 	waits [3]int // how many begin at n1, n2 and n3
-	// How many waits are canceled, nodes crash, nodes leave, and homes move, at any moment.
-	cancels, crashes, leaves, moves int
-	long                            bool // only if there is time
+	// How many waits are canceled, holders die, nodes crash, nodes leave, and homes move, at any moment.
+	cancels, deaths, crashes, leaves, moves int
+	long                                    bool // only if there is time
 }
 
 var explorations = []exploration{
@@ -28,6 +28,9 @@ var explorations = []exploration{
 	{name: "mutex and crash", spec: mutexSpec("m"), waits: [3]int{1, 2, 1}, crashes: 1},
 	{name: "mutex and leave", spec: mutexSpec("m"), waits: [3]int{1, 1, 1}, leaves: 1},
 	{name: "mutex and move", spec: mutexSpec("m"), waits: [3]int{0, 1, 1}, moves: 1},
+	{name: "mutex and death", spec: mutexSpec("m"), waits: [3]int{1, 2, 1}, deaths: 1, cancels: 1},
+	{name: "mutex, death and leave", spec: mutexSpec("m"), waits: [3]int{0, 1, 1}, deaths: 1, leaves: 1},
+	{name: "mutex, death and move", spec: mutexSpec("m"), waits: [3]int{0, 1, 1}, deaths: 1, moves: 1, long: true},
 	{name: "barrier", spec: barrierSpec("b", 2), waits: [3]int{2, 2, 2}, cancels: 1},
 	{name: "barrier in lockstep", spec: lockstepSpec("b", 1, 2, 3), waits: [3]int{3, 3, 3}},
 	{name: "barrier and crash", spec: barrierSpec("b", 2), waits: [3]int{2, 2, 1}, crashes: 1},
@@ -52,6 +55,9 @@ var explorations = []exploration{
 	{name: "mutex and leave, more", spec: mutexSpec("m"), waits: [3]int{2, 2, 1}, leaves: 1, long: true},
 	{name: "mutex and leaves", spec: mutexSpec("m"), waits: [3]int{1, 1, 1}, leaves: 2, long: true},
 	{name: "mutex, crash and leave", spec: mutexSpec("m"), waits: [3]int{1, 1, 1}, crashes: 1, leaves: 1, long: true},
+	{name: "mutex, death and crash", spec: mutexSpec("m"), waits: [3]int{1, 1, 1}, deaths: 1, crashes: 1, long: true},
+	{name: "mutex, crash and move", spec: mutexSpec("m"), waits: [3]int{0, 1, 1}, crashes: 1, moves: 1, long: true},
+	{name: "mutex, death and moves", spec: mutexSpec("m"), waits: [3]int{0, 1, 1}, deaths: 1, moves: 2, long: true},
 	{name: "mutex and move, more", spec: mutexSpec("m"), waits: [3]int{1, 1, 1}, moves: 1, long: true},
 	{name: "read/write, more", spec: rwSpec("rw"), waits: [3]int{2, 2, 1}, cancels: 1, long: true},
 	{name: "read/write and crash, more", spec: rwSpec("rw"), waits: [3]int{1, 2, 1}, crashes: 1, long: true},
@@ -186,6 +192,9 @@ func (e *explorer) users(c *cluster, h *host, list []event) []event {
 		switch {
 		case w.state == holding:
 			list = append(list, event{kind: end, node: h.id, w: Waiter(i + 1)})
+			if c.done[die] < e.x.deaths {
+				list = append(list, event{kind: die, node: h.id, w: Waiter(i + 1)})
+			}
 		case w.state == waiting && c.done[cancel] < e.x.cancels:
 			list = append(list, event{kind: cancel, node: h.id, w: Waiter(i + 1)})
 		}

@@ -2,7 +2,6 @@ package locks
 
 import (
 	"cmp"
-	"slices"
 
 	"pagemesh/pagetable"
 )
@@ -14,6 +13,10 @@ type home struct {
 	pools    map[ID]*poolHome
 	served   servedHome
 	rebuild  rebuild
+	// doubts say of which mutexes this home may not have heard from the one before it.
+	doubts    []doubt
+	since     uint64 // the epoch in which this home began
+	firstLoss uint64 // the epoch of the first loss that anybody has told of; 0: there was none
 }
 
 func newHome(v *View) home {
@@ -23,6 +26,7 @@ func newHome(v *View) home {
 		pools:    make(map[ID]*poolHome),
 		served:   newServedHome(),
 		rebuild:  rebuild{past: []func(ID) pagetable.NodeID{v.Home}},
+		since:    v.Epoch,
 	}
 }
 
@@ -30,7 +34,7 @@ func newHome(v *View) home {
 func (h *home) mutex(msg Message) *mutexHome {
 	m := h.mutexes[msg.ID]
 	if m == nil {
-		m = &mutexHome{id: msg.ID, name: msg.Name}
+		m = &mutexHome{id: msg.ID, name: msg.Name, lost: h.doubted(msg.ID)}
 		h.mutexes[msg.ID] = m
 	}
 	checkCollision(msg.ID, msg.Name, m.name)
@@ -65,7 +69,7 @@ func (h *home) pool(msg Message) *poolHome {
 // requests wait.
 func (h *home) step(from pagetable.NodeID, msg Message, r *Ready) {
 	switch msg.Kind {
-	case ReportMutex, ReportBarrier, ReportPool, ReportCounter, Handover, HandCounter, HandAdder:
+	case ReportMutex, ReportBarrier, ReportPool, ReportCounter, Handover, HandoverMutex, HandCounter, HandAdder:
 		h.rebuild.report(from, msg)
 	case ReportsDone:
 		h.reportsDone(from, msg, r)
@@ -85,10 +89,17 @@ func (h *home) reportsDone(from pagetable.NodeID, msg Message, r *Ready) {
 	if msg.Reason == Lost && from != r.self {
 		h.rebuild.cutOff(from)
 	}
+	if msg.Count != 0 && msg.Count <= h.since && from != r.self {
+		h.lossIn(msg.Count)
+		h.rebuild.doubtful = append(h.rebuild.doubtful, from)
+	}
 	for _, in := range h.rebuild.handovers(from) {
-		if in.msg.Kind == Handover {
+		switch in.msg.Kind {
+		case Handover:
 			h.barrier(in.msg).adopt(from, in.msg)
-		} else {
+		case HandoverMutex:
+			h.adopt(from, in.msg)
+		default:
 			h.served.counter(in.msg).adopt(in.msg)
 		}
 	}
@@ -142,9 +153,24 @@ func (h *home) requestPool(from pagetable.NodeID, msg Message, r *Ready) {
 	}
 }
 
+// adopt takes up the HandoverMutex of a mutex's earlier home.
+func (h *home) adopt(from pagetable.NodeID, msg Message) {
+	if m := h.mutexes[msg.ID]; m != nil {
+		impossible(from, msg, m)
+	}
+	h.mutexes[msg.ID] = &mutexHome{
+		id: msg.ID, name: msg.Name, token: msg.Token,
+		died: msg.Reason == OwnerDied, lost: msg.Reason == Lost, adopted: true,
+	}
+}
+
 // newEpoch begins to rebuild. What is homed elsewhere now is forgotten; its new home learns of a
-// mutex or a pool from the nodes, and of a barrier from here.
+// mutex from here and from the nodes, of a pool from the nodes, and of a barrier from here.
 func (h *home) newEpoch(self pagetable.NodeID, v *View, r *Ready) {
+	h.rebuild.begin(self, v)
+	if len(h.rebuild.lost) > 0 {
+		h.lossIn(v.Epoch)
+	}
 	for _, id := range sortedKeys(h.barriers, cmp.Compare) {
 		b := h.barriers[id]
 		b.breakIfLost(v.Lost)
@@ -155,9 +181,11 @@ func (h *home) newEpoch(self pagetable.NodeID, v *View, r *Ready) {
 		}
 		b.newEpoch()
 	}
-	for id, m := range h.mutexes {
+	for _, id := range sortedKeys(h.mutexes, cmp.Compare) {
+		m := h.mutexes[id]
 		m.found = mutexFound{}
-		if v.Home(id) != self {
+		if to := v.Home(id); to != self {
+			m.handOver(to, h.rebuild.lost, r)
 			delete(h.mutexes, id)
 		}
 	}
@@ -168,13 +196,13 @@ func (h *home) newEpoch(self pagetable.NodeID, v *View, r *Ready) {
 		}
 	}
 	h.served.newEpoch(self, v, r)
-	h.rebuild.begin(self, v)
 }
 
 // rebuilt makes the state of the new epoch from what is remembered and what was reported, and then
 // takes up the requests that have come meanwhile.
 func (h *home) rebuilt(r *Ready) {
 	rb := h.rebuild.take()
+	h.doubt(&rb)
 	h.rebuildMutexes(&rb, r)
 	h.rebuildBarriers(&rb, r)
 	h.rebuildPools(&rb)
@@ -185,20 +213,13 @@ func (h *home) rebuilt(r *Ready) {
 }
 
 func (h *home) rebuildMutexes(rb *rebuild, r *Ready) {
-	unknown := make(map[ID]bool)
 	for _, in := range rb.reports {
 		if in.msg.Kind == ReportMutex {
-			unknown[in.msg.ID] = unknown[in.msg.ID] || h.mutexes[in.msg.ID] == nil
 			h.mutex(in.msg).report(in.from, in.msg)
 		}
 	}
 	for _, id := range sortedKeys(h.mutexes, cmp.Compare) {
-		m := h.mutexes[id]
-		maybeLost := len(rb.lost) > 0
-		if !unknown[id] {
-			maybeLost = slices.ContainsFunc(rb.lost, func(n pagetable.NodeID) bool { return m.place(n) >= 0 })
-		}
-		m.rebuilt(maybeLost, r)
+		h.mutexes[id].rebuilt(rb.lost, r)
 	}
 }
 

@@ -54,7 +54,7 @@ func (m *Machine) Refused() uint64 { return m.refused }
 func (m *Machine) Settled() bool { return m.home.rebuild.settled() }
 
 // Lock asks for the mutex called name. The waiter is woken with the token when it has it (it may be
-// before Lock returns), with Leaving if the node is. Preconditions: CheckName(name) == nil.
+// before Lock returns), with OK or OwnerDied; with Leaving if the node is leaving. Preconditions: CheckName(name) == nil.
 func (m *Machine) Lock(name string, w Waiter, r *Ready) {
 	m.begin(r)
 	if m.node.leaving {
@@ -67,7 +67,7 @@ func (m *Machine) Lock(name string, w Waiter, r *Ready) {
 
 // Unlock ends w's possession of the mutex and reports whether w had it; if not, nothing changes. What
 // was written under the mutex must be on its way before the Ready is performed.
-func (m *Machine) Unlock(id ID, w Waiter, r *Ready) bool { return m.Return(id, w, 0, r) }
+func (m *Machine) Unlock(id ID, w Waiter, r *Ready) bool { return m.unlock(id, w, 0, false, r) }
 
 // Wanted reports whether somebody waits for the holder of a mutex at this node. If it becomes true later,
 // Ready.Wanted says so.
@@ -79,9 +79,18 @@ func (m *Machine) Wanted(id ID) bool {
 // Return is Unlock for a holder that has locked and unlocked the mutex by itself in between, each time with
 // a token greater by one. last is the last of them.
 func (m *Machine) Return(id ID, w Waiter, last Token, r *Ready) bool {
+	return m.unlock(id, w, last, false, r)
+}
+
+// Abandon is Return for a holder that died while it held the mutex: the next one is told OwnerDied.
+func (m *Machine) Abandon(id ID, w Waiter, last Token, r *Ready) bool {
+	return m.unlock(id, w, last, true, r)
+}
+
+func (m *Machine) unlock(id ID, w Waiter, last Token, died bool, r *Ready) bool {
 	m.begin(r)
 	e := m.node.mutexes[id]
-	if e == nil || !e.unlock(w, last, r) {
+	if e == nil || !e.unlock(w, last, died, r) {
 		return false
 	}
 	if m.node.leaving {
@@ -186,6 +195,7 @@ func (m *Machine) NewEpoch(v View, r *Ready) {
 	m.begin(r)
 	// The home's part first: what it hands over must arrive before this member's ReportsDone.
 	m.home.newEpoch(m.self, &m.view, r)
+	done.Count = m.home.firstLoss
 	m.node.newEpoch(&m.view, done, r)
 	m.finish(r)
 }

@@ -14,15 +14,16 @@ type Kind uint8
 const (
 	// Acquire asks for a mutex. Node to home: Name.
 	Acquire Kind = iota + 1
-	// Grant gives a free mutex. Home to node: ID, Token for the first acquisition.
+	// Grant gives a free mutex. Home to node: ID, Token for the first acquisition, Reason (OwnerDied if the
+	// next holder is to be told so).
 	Grant
 	// Forward tells the last node in the queue whom to pass the mutex to. Home to node: ID, Node.
 	Forward
-	// Pass hands a mutex on. Node to node: ID, Token for the first acquisition.
+	// Pass hands a mutex on. Node to node: ID, Token for the first acquisition, Reason as in Grant.
 	Pass
-	// Granted notes that a Pass has arrived. Node to home: ID, Token.
+	// Granted notes that a Pass has arrived. Node to home: ID, Token, Reason.
 	Granted
-	// Return gives a cached mutex back. Node to home: ID, Token last used.
+	// Return gives a cached mutex back. Node to home: ID, Token last used, Reason as in Grant.
 	Return
 	// Arrive is one arrival at a barrier. Node to home: Name, Parties, Released.
 	Arrive
@@ -34,7 +35,7 @@ const (
 	Withdrawn
 	// Refuse ends Count arrivals of the receiver without release. Home to node: ID, Parties, Reason, Count.
 	Refuse
-	// ReportMutex tells a new epoch's home of a mutex. Node to home: Name, Status, Token.
+	// ReportMutex tells a new epoch's home of a mutex. Node to home: Name, Status, Token, Reason as in Grant.
 	ReportMutex
 	// ReportBarrier tells a new epoch's home of a barrier. Node to home: Name, Parties, Count of
 	// arrivals that wait, Released.
@@ -56,8 +57,12 @@ const (
 	// Handover tells a barrier's new home what the old one knew of one participant. Home to home:
 	// Name, Parties, Phase, Node, Released, Reason (Lost if the barrier is broken).
 	Handover
+	// HandoverMutex tells a mutex's new home what the old one knew. Home to home: Name, Token, Reason
+	// (OwnerDied as in Grant, Lost if a node is lost that may have had the mutex).
+	HandoverMutex
 	// ReportsDone ends a member's reports of an epoch. Node to every home: Reason (Lost if the epoch
-	// has cut the sender off from what earlier homes had to say to it).
+	// has cut the sender off from what earlier homes had to say to it), Count (the epoch of the first loss
+	// that it knows of, or 0).
 	ReportsDone
 	// Add adds what a node's batch comes to. Node to home: Name, Class, Number of the batch, Value.
 	Add
@@ -85,7 +90,8 @@ var kindNames = [...]string{
 	Return: "Return", Arrive: "Arrive", Release: "Release", Withdraw: "Withdraw",
 	Withdrawn: "Withdrawn", Refuse: "Refuse", ReportMutex: "ReportMutex",
 	ReportBarrier: "ReportBarrier", Take: "Take", Give: "Give", Deny: "Deny", Drop: "Drop", Recall: "Recall",
-	PutBack: "PutBack", ReportPool: "ReportPool", Handover: "Handover", ReportsDone: "ReportsDone",
+	PutBack: "PutBack", ReportPool: "ReportPool", Handover: "Handover",
+	HandoverMutex: "HandoverMutex", ReportsDone: "ReportsDone",
 	Add: "Add", Added: "Added", Watch: "Watch", Reached: "Reached", Unwatch: "Unwatch",
 	ReportCounter: "ReportCounter", HandCounter: "HandCounter", HandAdder: "HandAdder",
 }
@@ -111,20 +117,23 @@ func (k Kind) toHome() bool {
 }
 
 // handsOver reports whether an old home tells a new one what it knew.
-func (k Kind) handsOver() bool { return k == Handover || k == HandCounter || k == HandAdder }
+func (k Kind) handsOver() bool {
+	return k == Handover || k == HandoverMutex || k == HandCounter || k == HandAdder
+}
 
 // Status is what a node says of a mutex in a ReportMutex.
 type Status uint8
 
-// The three ways to be involved with a mutex. A node that is not involved reports nothing.
+// The ways to be involved with a mutex. A node that is not involved reports nothing.
 const (
 	Waiting Status = iota + 1 // has waiters but not the lock
 	Cached                    // has the lock, nobody holds it
 	Held                      // has the lock, a waiter holds it
+	Gone                      // had the lock, and knows something of the death of an owner
 )
 
-// Valid reports whether s is one of the three.
-func (s Status) Valid() bool { return s >= Waiting && s <= Held }
+// Valid reports whether s is one of them.
+func (s Status) Valid() bool { return s >= Waiting && s <= Gone }
 
 // String returns the name of the status.
 func (s Status) String() string {
@@ -135,6 +144,8 @@ func (s Status) String() string {
 		return "cached"
 	case Held:
 		return "held"
+	case Gone:
+		return "gone"
 	}
 	return fmt.Sprintf("status(%d)", uint8(s))
 }
@@ -154,6 +165,8 @@ const (
 	Canceled
 	// Leaving: the node is leaving the space.
 	Leaving
+	// OwnerDied: the waiter holds the mutex, and one before it died while it held it, or may have.
+	OwnerDied
 
 	reasonEnd
 )
@@ -163,11 +176,22 @@ func (r Reason) Valid() bool { return r < reasonEnd }
 
 // String returns the name of the reason.
 func (r Reason) String() string {
-	names := [...]string{OK: "ok", Lost: "lost", Mismatch: "mismatch", Canceled: "canceled", Leaving: "leaving"}
+	names := [...]string{OK: "ok", Lost: "lost", Mismatch: "mismatch", Canceled: "canceled", Leaving: "leaving", OwnerDied: "owner died"}
 	if !r.Valid() {
 		return fmt.Sprintf("reason(%d)", uint8(r))
 	}
 	return names[r]
+}
+
+// Holds reports whether the waiter has what it waited for.
+func (r Reason) Holds() bool { return r == OK || r == OwnerDied }
+
+// tell is OwnerDied if the next holder of a mutex is to be told so.
+func tell(due bool) Reason {
+	if due {
+		return OwnerDied
+	}
+	return OK
 }
 
 // Message is what machines say to each other. Kind tells which fields are used.
@@ -239,7 +263,7 @@ type Outgoing struct {
 	Msg Message
 }
 
-// Woken is a wait that has ended. Token is valid for a mutex or a pool with Err == OK, Value for a counter.
+// Woken is a wait that has ended. Token is valid for a mutex or a pool if Err.Holds(), Value for a counter.
 type Woken struct {
 	Waiter Waiter
 	Token  Token

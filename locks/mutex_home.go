@@ -21,9 +21,12 @@ type mutexHome struct {
 	queue []pagetable.NodeID
 	token Token // the greatest one known
 
-	// ownerDied says that since the mutex was last known to be in order, it was lost with a node that
-	// may have held it.
-	ownerDied bool
+	// died says that an owner has died and that, as of token, nobody has been told.
+	died bool
+	// lost says that a node was lost with the mutex, or may have been, and that nobody has had it since.
+	lost bool
+	// adopted: another home has handed it over, and reports have still to say who has it.
+	adopted bool
 
 	found mutexFound // while the home is rebuilding
 }
@@ -32,7 +35,9 @@ type mutexHome struct {
 type mutexFound struct {
 	owner   pagetable.NodeID // has it, or 0
 	token   Token            // the owner's last one
+	died    bool             // the owner's next holder is to be told that one died
 	waiting []pagetable.NodeID
+	deaths  []death // what those who had it know
 }
 
 // acquire takes up a node's request.
@@ -65,8 +70,8 @@ func (m *mutexHome) enqueue(n pagetable.NodeID, r *Ready) {
 
 // grant gives the mutex, which nobody has, to the first of the queue.
 func (m *mutexHome) grant(r *Ready) {
-	m.token = grantToken(r.epoch, m.token)
-	r.send(m.queue[0], Message{Kind: Grant, ID: m.id, Token: m.token})
+	m.token, m.died, m.lost = grantToken(r.epoch, m.token), m.died || m.lost, false
+	r.send(m.queue[0], Message{Kind: Grant, ID: m.id, Token: m.token, Reason: tell(m.died)})
 }
 
 // granted notes that the mutex has reached a node, and with it that those before have passed it on.
@@ -78,7 +83,7 @@ func (m *mutexHome) granted(from pagetable.NodeID, msg Message) {
 	}
 	if i > 0 {
 		m.queue = slices.Delete(m.queue, 0, i)
-		m.token = msg.Token
+		m.token, m.died = msg.Token, msg.Reason == OwnerDied
 	}
 }
 
@@ -88,7 +93,7 @@ func (m *mutexHome) returned(from pagetable.NodeID, msg Message, r *Ready) {
 	if len(m.queue) == 0 || m.queue[0] != from || msg.Token < m.token {
 		impossible(from, msg, m)
 	}
-	m.token = msg.Token
+	m.token, m.died = msg.Token, msg.Reason == OwnerDied
 	m.queue = slices.Delete(m.queue, 0, 1)
 	if len(m.queue) > 0 {
 		m.grant(r)
@@ -97,21 +102,29 @@ func (m *mutexHome) returned(from pagetable.NodeID, msg Message, r *Ready) {
 
 // report collects what a node says of the mutex in a new epoch.
 func (m *mutexHome) report(from pagetable.NodeID, msg Message) {
-	if msg.Status == Waiting {
-		m.found.waiting = append(m.found.waiting, from)
-		return
-	}
-	if m.found.owner != 0 || msg.Token < m.token {
+	f := &m.found
+	switch {
+	case msg.Status == Waiting:
+		f.waiting = append(f.waiting, from)
+	case msg.Status == Gone:
+		f.deaths = append(f.deaths, death{msg.Token, msg.Reason == OwnerDied})
+	case f.owner != 0 || msg.Token < m.token:
 		impossible(from, msg, m)
+	default:
+		f.owner, f.token, f.died = from, msg.Token, msg.Reason == OwnerDied
 	}
-	m.found.owner, m.found.token = from, msg.Token
+}
+
+// mayHave reports whether one of the nodes has the mutex, as far as the home knows, or may have.
+func (m *mutexHome) mayHave(nodes []pagetable.NodeID) bool {
+	return m.adopted && len(nodes) > 0 || slices.ContainsFunc(nodes, func(n pagetable.NodeID) bool { return m.place(n) >= 0 })
 }
 
 // rebuilt makes the queue from the reports: the owner first, then those who wait, in the order that is
-// remembered, others after them by id. maybeLost says that a node that may have had the mutex is lost.
-// A mutex that was on its way when the epoch began has no owner: its sender has given it up and its
+// remembered, others after them by id. lost are the nodes that were lost meanwhile. A mutex that was on its way when the epoch began has no owner: its sender has given it up and its
 // receiver refuses it. So the first of the queue gets a Grant, and only that one.
-func (m *mutexHome) rebuilt(maybeLost bool, r *Ready) {
+func (m *mutexHome) rebuilt(lost []pagetable.NodeID, r *Ready) {
+	m.lost, m.adopted = m.lost || m.mayHave(lost), false
 	f := m.found
 	slices.SortFunc(f.waiting, func(a, b pagetable.NodeID) int {
 		return cmp.Or(cmp.Compare(m.rank(a), m.rank(b)), cmp.Compare(a, b))
@@ -119,13 +132,32 @@ func (m *mutexHome) rebuilt(maybeLost bool, r *Ready) {
 	m.found, m.queue = mutexFound{}, nil
 	if f.owner != 0 {
 		m.queue = append(m.queue, f.owner)
-		m.token = f.token
-	} else if maybeLost {
-		m.ownerDied = true
+		m.token, m.died, m.lost = f.token, f.died, false
+	} else {
+		m.learn(f.deaths)
 	}
 	for _, n := range f.waiting {
 		m.enqueue(n, r)
 	}
+}
+
+// learn takes the latest word on an owner's death.
+func (m *mutexHome) learn(deaths []death) {
+	for _, d := range deaths {
+		if d.token > m.token || d.token == m.token && !d.due {
+			m.token, m.died = d.token, d.due
+		}
+	}
+}
+
+// handOver tells the mutex's next home what this one knows. lost are the nodes that were lost since this one
+// knew where the mutex is.
+func (m *mutexHome) handOver(to pagetable.NodeID, lost []pagetable.NodeID, r *Ready) {
+	msg := Message{Kind: HandoverMutex, ID: m.id, Name: m.name, Token: m.token, Reason: tell(m.died)}
+	if m.lost || m.mayHave(lost) {
+		msg.Reason = Lost
+	}
+	r.send(to, msg)
 }
 
 // rank is a node's place in the remembered queue, behind everybody if it has none. Its last place
@@ -139,5 +171,6 @@ func (m *mutexHome) rank(n pagetable.NodeID) int {
 
 // String shows all of the state, for a panic.
 func (m *mutexHome) String() string {
-	return fmt.Sprintf("mutex %q queue=%v token=%v found=%v", m.name, m.queue, m.token, m.found)
+	return fmt.Sprintf("mutex %q queue=%v token=%v died=%v lost=%v adopted=%v found=%v",
+		m.name, m.queue, m.token, m.died, m.lost, m.adopted, m.found)
 }

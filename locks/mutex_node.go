@@ -33,6 +33,16 @@ type mutexNode struct {
 	late    []Waiter // came after the end of the wanted tenure; the next Acquire is for them
 
 	returned bool // the node is leaving and has given the mutex back
+
+	died  bool  // valid while here: a holder died with the mutex, and nobody has been told
+	death death // what the home may not know when an epoch ends
+}
+
+// death is what a node knows of an owner's death when it has the mutex no more. The report of a later
+// token is the truer one; of two with one token, that of the node where the holder was told.
+type death struct {
+	token Token // 0: it knows of none
+	due   bool  // the holder with that token, or a later one, is to be told; else the one with it was told
 }
 
 // tenure is who is to be served during a stay, and where the mutex goes then.
@@ -77,12 +87,13 @@ func (m *mutexNode) serveOrWant(r *Ready) {
 // isWanted reports whether somebody waits for the holder.
 func (m *mutexNode) isWanted() bool { return len(m.present.waiters) > 0 || !m.present.open() }
 
-// unlock ends w's possession and reports whether w had it. last is the last token that w used.
-func (m *mutexNode) unlock(w Waiter, last Token, r *Ready) bool {
+// unlock ends w's possession and reports whether w had it. last is the last token that w used; died says
+// that w didn't end it by itself.
+func (m *mutexNode) unlock(w Waiter, last Token, died bool, r *Ready) bool {
 	if !m.here || m.holder != w {
 		return false
 	}
-	m.holder, m.token = 0, max(m.token, last)
+	m.holder, m.token, m.died = 0, max(m.token, last), died
 	m.serve(r)
 	return true
 }
@@ -111,11 +122,24 @@ func (m *mutexNode) serve(r *Ready) {
 			m.token++
 		}
 		m.fresh = false
-		r.wake(m.holder, m.token, OK)
+		r.wake(m.holder, m.token, tell(m.died))
+		if m.died {
+			m.died, m.death = false, death{token: m.token}
+		}
 	case !t.open():
-		r.send(t.next, Message{Kind: Pass, ID: m.id, Token: m.token + 1})
-		m.here, t.next = false, 0
+		r.send(t.next, Message{Kind: Pass, ID: m.id, Token: m.token + 1, Reason: m.leave()})
+		t.next = 0
 	}
+}
+
+// leave notes that the mutex leaves the node, and returns what its next holder is to be told.
+func (m *mutexNode) leave() Reason {
+	due := m.died
+	m.here, m.died = false, false
+	if due {
+		m.death = death{token: m.token + 1, due: true}
+	}
+	return tell(due)
 }
 
 // forward is told that next comes after this node.
@@ -139,10 +163,12 @@ func (m *mutexNode) granted(from pagetable.NodeID, msg Message, r *Ready) {
 		impossible(from, msg, m)
 	}
 	m.here, m.asked = true, false
-	m.token, m.fresh = msg.Token, true
+	m.token, m.fresh, m.died = msg.Token, true, msg.Reason == OwnerDied
 	m.present, m.wanted = m.wanted, tenure{waiters: m.present.waiters[:0]}
 	if msg.Kind == Pass {
-		r.send(m.home, Message{Kind: Granted, ID: m.id, Token: msg.Token})
+		r.send(m.home, Message{Kind: Granted, ID: m.id, Token: msg.Token, Reason: msg.Reason})
+	} else {
+		m.death = death{} // the home knew everything when it granted
 	}
 	if len(m.late) > 0 {
 		m.ask(r)
@@ -154,8 +180,8 @@ func (m *mutexNode) granted(from pagetable.NodeID, msg Message, r *Ready) {
 // giveBack returns the mutex to its home if it is cached here.
 func (m *mutexNode) giveBack(r *Ready) {
 	if m.here && m.holder == 0 {
-		m.here, m.returned = false, true
-		r.send(m.home, Message{Kind: Return, ID: m.id, Token: m.token})
+		m.returned = true
+		r.send(m.home, Message{Kind: Return, ID: m.id, Token: m.token, Reason: m.leave()})
 	}
 }
 
@@ -170,7 +196,10 @@ func (m *mutexNode) newEpoch(home pagetable.NodeID, r *Ready) bool {
 	m.home = home
 	waiters := slices.Concat(m.present.waiters, m.wanted.waiters, m.late)
 	m.present, m.wanted, m.late, m.asked = tenure{}, tenure{}, nil, false
-	report := Message{Kind: ReportMutex, ID: m.id, Name: m.name}
+	report := Message{Kind: ReportMutex, ID: m.id, Name: m.name, Reason: tell(m.here && m.died)}
+	if !m.here && m.death.token != 0 {
+		m.reportDeath(r)
+	}
 	switch {
 	case m.holder != 0:
 		m.present.waiters = waiters
@@ -184,14 +213,22 @@ func (m *mutexNode) newEpoch(home pagetable.NodeID, r *Ready) bool {
 		m.asked, m.wanted.waiters = true, waiters
 		report.Status = Waiting
 	default:
-		return false
+		return m.death.token != 0
 	}
 	r.send(home, report)
 	return true
 }
 
+// reportDeath tells the home of a new epoch what became of the owner's death that this node knows of. The
+// message that said it may be one that the epoch has cut off.
+func (m *mutexNode) reportDeath(r *Ready) {
+	r.send(m.home, Message{
+		Kind: ReportMutex, ID: m.id, Name: m.name, Status: Gone, Token: m.death.token, Reason: tell(m.death.due),
+	})
+}
+
 // String shows all of the state, for a panic.
 func (m *mutexNode) String() string {
-	return fmt.Sprintf("mutex %q home=%v here=%v holder=%d token=%v fresh=%v present=%v asked=%v wanted=%v late=%v returned=%v",
-		m.name, m.home, m.here, m.holder, m.token, m.fresh, m.present, m.asked, m.wanted, m.late, m.returned)
+	return fmt.Sprintf("mutex %q home=%v here=%v holder=%d token=%v fresh=%v present=%v asked=%v wanted=%v late=%v returned=%v died=%v death=%v",
+		m.name, m.home, m.here, m.holder, m.token, m.fresh, m.present, m.asked, m.wanted, m.late, m.returned, m.died, m.death)
 }

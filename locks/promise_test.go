@@ -13,6 +13,10 @@ type record struct {
 	holder pagetable.NodeID   // where it is held, or 0
 	token  Token              // of the last acquisition
 	asked  []pagetable.NodeID // whose Acquire has reached the home and whose tenure has not begun
+	// untold: the last holder has died, and nobody has had the mutex since.
+	untold bool
+	// deaths is of how many deaths somebody may still be told.
+	deaths int
 
 	// Of a pool: how many permits are in use, and whose Take has reached the home and is not answered.
 	taken uint64
@@ -141,7 +145,7 @@ func (c *cluster) woken(h *host, k Woken) {
 	before := func(o wait) bool {
 		return o.lock == w.lock && (o.state == waiting || o.state == canceling) && spec.ordered(*w, o)
 	}
-	if k.Err == OK && slices.ContainsFunc(h.waits[:k.Waiter-1], before) {
+	if k.Err.Holds() && slices.ContainsFunc(h.waits[:k.Waiter-1], before) {
 		c.breaks("%v: w%d of %s overtakes one that came before it", h.id, k.Waiter, spec.name)
 	}
 	switch {
@@ -183,7 +187,11 @@ func (c *cluster) showWoken(h *host, k Woken) {
 	switch {
 	case c.trace == nil:
 	case k.Token != 0:
-		c.trace(fmt.Sprintf("%v: w%d has %q, token %v", h.id, k.Waiter, name, k.Token))
+		how := ""
+		if k.Err == OwnerDied {
+			how = ", owner died"
+		}
+		c.trace(fmt.Sprintf("%v: w%d has %q, token %v%s", h.id, k.Waiter, name, k.Token, how))
 	case k.Err == OK && c.locks[h.waits[k.Waiter-1].lock].class == Count:
 		c.trace(fmt.Sprintf("%v: w%d has %q at %d", h.id, k.Waiter, name, k.Value))
 	default:
@@ -195,7 +203,7 @@ func (c *cluster) showWoken(h *host, k Woken) {
 func (c *cluster) acquired(h *host, w *wait, k Woken) {
 	p, name := &c.past[w.lock], c.locks[w.lock].name
 	switch {
-	case k.Err != OK:
+	case !k.Err.Holds():
 		c.breaks("%v: w%d of mutex %s is woken with %v", h.id, k.Waiter, name, k.Err)
 	case p.holder != 0:
 		c.breaks("%v gets %s while %v holds it", h.id, name, p.holder)
@@ -205,8 +213,33 @@ func (c *cluster) acquired(h *host, w *wait, k Woken) {
 		c.breaks("%v: w%d of %s is served in tenure %d instead of %d", h.id, k.Waiter, name,
 			h.uses[w.lock].tenures, w.tenure)
 	}
+	c.checkDeath(h, p, k)
 	w.state, p.holder, p.token = holding, h.id, k.Token
 	w.told = h.m.Wanted(c.locks[w.lock].id)
+}
+
+// checkDeath: whoever comes after a holder that has died is told, and nobody is told of a death of which
+// another was told, or of none. A node that has used the mutex or was its home may have held it.
+func (c *cluster) checkDeath(h *host, p *record, k Woken) {
+	switch {
+	case k.Err == OK && p.untold:
+		c.breaks("%v: w%d is not told that the holder before it died", h.id, k.Waiter)
+	case k.Err == OwnerDied && p.deaths == 0:
+		c.breaks("%v: w%d is told of a death that was none, or of which another was told", h.id, k.Waiter)
+	case k.Err == OK:
+		return
+	}
+	p.untold = false
+	if p.deaths--; c.settled() {
+		p.deaths = 0
+	}
+}
+
+// settled reports whether everybody knows of every loss.
+func (c *cluster) settled() bool {
+	return !slices.ContainsFunc(c.hosts, func(h *host) bool {
+		return h.fate.alive() && (h.view < len(c.views)-1 || !h.m.Settled())
+	})
 }
 
 // taken notes that w has got permits.
@@ -262,6 +295,7 @@ func (c *cluster) disputed(lock int) bool {
 func (c *cluster) hurry() {
 	for i := range c.past {
 		c.past[i].mayBreak = true
+		c.past[i].deaths++ // a home that has missed what the one before it knew tells once too often
 	}
 }
 

@@ -20,6 +20,8 @@ type rebuild struct {
 	lost []pagetable.NodeID          // nodes that were lost
 	mute []pagetable.NodeID          // nodes whose ReportsDone was due when an epoch ended, or see cutOff
 	past []func(ID) pagetable.NodeID // where locks were homed, by view
+	// doubtful are nodes that know of a loss before this home began.
+	doubtful []pagetable.NodeID
 }
 
 type received struct {
@@ -30,8 +32,15 @@ type received struct {
 func (rb *rebuild) settled() bool { return len(rb.due) == 0 }
 
 // begin starts to collect. A node that leaves is no home any more and collects nothing.
+//
+// One that has left and has not been heard is lost to this home, with what it had to return.
 func (rb *rebuild) begin(self pagetable.NodeID, v *View) {
 	rb.mute = append(rb.mute, rb.due...)
+	for _, n := range rb.due {
+		if !slices.Contains(v.Members, n) && !slices.Contains(v.Left, n) && !slices.Contains(v.Lost, n) {
+			rb.lost = append(rb.lost, n)
+		}
+	}
 	rb.reports, rb.deferred, rb.due = nil, nil, nil
 	rb.lost = append(rb.lost, v.Lost...)
 	rb.past = append(rb.past, v.Home)
@@ -91,8 +100,12 @@ func (rb *rebuild) cutOff(n pagetable.NodeID) { rb.mute = append(rb.mute, n) }
 // memoryLost reports whether what an earlier home knew of a lock that this one does not know may be
 // lost: the home is lost, or an epoch has cut off its Handover, or the one to it.
 func (rb *rebuild) memoryLost(id ID) bool {
-	return slices.ContainsFunc(rb.past, func(home func(ID) pagetable.NodeID) bool {
-		n := home(id)
-		return slices.Contains(rb.lost, n) || slices.Contains(rb.mute, n)
+	return anyHome(rb.past, id, rb.lost) || anyHome(rb.past, id, rb.mute)
+}
+
+// anyHome reports whether a lock was homed at one of the nodes in one of the views.
+func anyHome(past []func(ID) pagetable.NodeID, id ID, nodes []pagetable.NodeID) bool {
+	return slices.ContainsFunc(past, func(home func(ID) pagetable.NodeID) bool {
+		return slices.Contains(nodes, home(id))
 	})
 }

@@ -27,7 +27,7 @@ var update = flag.Bool("update", false, "write what happens into testdata instea
 // it: messages that are sent, and waits that end. A message from a node to itself has arrived with the
 // event. Events are
 //
-//	n2 locks m, n2 unlocks m, n2 waits at b, n2 waits at b of 3, n2 cancels w1
+//	n2 locks m, n2 unlocks m, n2 dies with m (who holds it, not n2), n2 waits at b, n2 waits at b of 3, n2 cancels w1
 //	n2 takes 2 of s, n2 takes 2 of s of 4, n2 reads rw, n2 writes rw, n2 puts s (who took first)
 //	n2 adds 3 to c, n2 watches c from 5
 //	n1→n2                the first message under way from n1 to n2 arrives
@@ -206,6 +206,8 @@ func (s *scenario) parse(words []string) event {
 		s.parseTake(&e, words)
 	case "unlocks", "puts":
 		e.kind, e.w = end, s.holder(e.node, s.lock(last))
+	case "dies":
+		e.kind, e.w = die, s.holder(e.node, s.lock(last))
 	case "cancels":
 		e.kind, e.w = cancel, Waiter(s.number(strings.TrimPrefix(last, "w")))
 	default:

@@ -36,7 +36,7 @@ type simulation struct {
 	*cluster
 	rng *rand.Rand
 	// How likely it is, in a thousand events, that one is of these kinds.
-	begins, cancels, crashes, leaves, joins, moves int
+	begins, cancels, deaths, crashes, leaves, joins, moves int
 }
 
 // TestSimulate lets clusters of up to 8 nodes and 8 locks live at random.
@@ -54,8 +54,8 @@ func TestSimulate(t *testing.T) {
 			done[k] += n
 		}
 	}
-	t.Logf("waits %d, unlocks %d, canceled %d, messages %d, views %d, crashed %d, left %d, joined %d, moved %d",
-		done[begin], done[end], done[cancel], done[deliver], done[perform], done[crash], done[depart],
+	t.Logf("waits %d, unlocks %d, died %d, canceled %d, messages %d, views %d, crashed %d, left %d, joined %d, moved %d",
+		done[begin], done[end], done[die], done[cancel], done[deliver], done[perform], done[crash], done[depart],
 		done[join], done[move])
 	for k := begin; k < kinds; k++ {
 		if done[k] == 0 {
@@ -104,7 +104,7 @@ func newSimulation(seed uint64) *simulation {
 		cluster: newCluster(nodes, 1, specs...), rng: rng,
 		begins: 50 + rng.IntN(300), cancels: rng.IntN(60),
 	}
-	for _, p := range []*int{&s.crashes, &s.leaves, &s.joins, &s.moves} {
+	for _, p := range []*int{&s.deaths, &s.crashes, &s.leaves, &s.joins, &s.moves} {
 		*p = rng.IntN(2) * rng.IntN(8)
 	}
 	// Different homes from the beginning.
@@ -155,7 +155,7 @@ func (s *simulation) choose() event {
 		likely int
 		choose func(*host) event
 	}{
-		{s.begins, s.chooseBegin}, {s.cancels, s.chooseCancel}, {s.crashes, s.chooseCrash},
+		{s.begins, s.chooseBegin}, {s.cancels, s.chooseCancel}, {s.deaths, s.chooseDeath}, {s.crashes, s.chooseCrash},
 		{s.leaves, s.chooseLeave}, {s.joins, s.chooseJoin}, {s.moves, s.chooseMove},
 	} {
 		if n -= c.likely; n < 0 {
@@ -181,6 +181,11 @@ func (s *simulation) chooseBegin(h *host) event {
 
 func (s *simulation) chooseCancel(h *host) event {
 	return s.pick(h, cancel, func(w wait) bool { return w.state == waiting && s.locks[w.lock].lockstep == nil })
+}
+
+func (s *simulation) chooseDeath(h *host) event {
+	lock := func(w wait) lockSpec { return s.locks[w.lock] }
+	return s.pick(h, die, func(w wait) bool { return w.state == holding && lock(w).permits == 0 })
 }
 
 // pick chooses one of the waits at h that satisfy ok.

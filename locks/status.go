@@ -25,7 +25,9 @@ type LockStatus struct {
 	Holders []pagetable.NodeID
 	// Permits is the size of a semaphore, and Free how many of them are at the home.
 	Permits, Free int
-	// OwnerDied says that the mutex was lost with a node that may have held it and granted anew.
+	// OwnerDied says that the owner of a mutex has died, or may have, and that nobody has been told, as far
+	// as the home knows: it hears of it with the next message about the mutex. Of a read/write mutex it
+	// says that a node is lost that may have held it to write.
 	OwnerDied bool
 	Parties   int   // of a barrier
 	Arrived   int   // of a barrier, in the present phase
@@ -56,7 +58,7 @@ func (m *Machine) Status() []LockStatus {
 
 func (m *mutexHome) status() LockStatus {
 	s := LockStatus{
-		Name: m.name, Kind: "mutex", Token: m.token, Acquires: m.token.Count(), OwnerDied: m.ownerDied,
+		Name: m.name, Kind: "mutex", Token: m.token, Acquires: m.token.Count(), OwnerDied: m.died || m.lost,
 	}
 	if len(m.queue) > 0 {
 		s.Holder, s.Waiting = m.queue[0], slices.Clone(m.queue[1:])

@@ -50,17 +50,17 @@ const (
 
 var layouts = [kindEnd]fields{
 	Acquire:       hasMutexName,
-	Grant:         hasID | hasToken,
+	Grant:         hasID | hasToken | hasReason,
 	Forward:       hasID | hasNode,
-	Pass:          hasID | hasToken,
-	Granted:       hasID | hasToken,
-	Return:        hasID | hasToken,
+	Pass:          hasID | hasToken | hasReason,
+	Granted:       hasID | hasToken | hasReason,
+	Return:        hasID | hasToken | hasReason,
 	Arrive:        hasBarrierName | hasParties | hasReleased,
 	Release:       hasID | hasParties | hasPhase | hasCount,
 	Withdraw:      hasID | hasParties,
 	Withdrawn:     hasID | hasParties,
 	Refuse:        hasID | hasParties | hasCount | hasReason,
-	ReportMutex:   hasMutexName | hasToken | hasStatus,
+	ReportMutex:   hasMutexName | hasToken | hasStatus | hasReason,
 	ReportBarrier: hasBarrierName | hasParties | hasCount | hasReleased,
 	Take:          hasPoolName | hasSize | hasWaiter | hasCount,
 	Give:          hasID | hasToken | hasSize | hasWaiter | hasCount,
@@ -70,7 +70,8 @@ var layouts = [kindEnd]fields{
 	PutBack:       hasID | hasToken | hasSize | hasCount,
 	ReportPool:    hasPoolName | hasToken | hasSize | hasCount,
 	Handover:      hasBarrierName | hasNode | hasParties | hasPhase | hasReleased | hasReason,
-	ReportsDone:   hasReason,
+	HandoverMutex: hasMutexName | hasToken | hasReason,
+	ReportsDone:   hasCount | hasReason,
 	Add:           served | hasNumber | hasValue,
 	Added:         hasID | hasNumber | hasValue | hasReason,
 	Watch:         served | hasWaiter | hasRange,
@@ -242,7 +243,7 @@ func (d *decoder) message(m *Message) {
 		m.Released = d.uint("released", 0, all)
 	}
 	if f&hasStatus != 0 {
-		m.Status = Status(d.uint("status", uint64(Waiting), uint64(Held)))
+		m.Status = Status(d.uint("status", uint64(Waiting), uint64(Gone)))
 	}
 	if f&hasReason != 0 {
 		m.Reason = Reason(d.uint("reason", 0, uint64(reasonEnd-1)))

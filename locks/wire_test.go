@@ -116,7 +116,7 @@ func TestDecodeRejects(t *testing.T) {
 		{"nothing", nil, "too early"},
 		{"kind 0", []byte{0, 1}, "kind: 0 is out of range"},
 		{"kind beyond the last", []byte{byte(kindEnd), 1}, fmt.Sprintf("kind: %d is out of range", kindEnd)},
-		{"a message cut off", grant[:len(grant)-1], "token: message ends too early"},
+		{"a message cut off", grant[:len(grant)-2], "token: message ends too early"},
 		{"a trailing byte", append(bytes.Clone(grant), 0), "bytes after the end"},
 		{"a longer form", []byte{byte(ReportsDone), 0xcc, 1, 0}, "epoch: value is not in its shortest form"},
 		{"an epoch too large", []byte{byte(ReportsDone), 0xce, 1, 0, 0, 0}, "epoch: 16777216 is out of range"},
