@@ -64,6 +64,7 @@
 //	first write      at N: keep a twin                       no message
 //	release          N ─Flush diff▶ H ─FlushAck▶ N           all pages at once; then let others acquire
 //	acquire          at N: invalidate what the notices name  no message
+//	followed page    N ─Follow▶ H ─Grant▶ N … H ─Update diff▶ N    with every change that H numbers
 //
 // A node's writes between two releases are an interval (Intervals). A release ends it, flushes its pages and
 // waits for the acknowledgements; only then may the message leave that lets another node acquire. So a home
@@ -75,12 +76,20 @@
 // written while it is noticed keeps its twin: what was written goes on top of what is fetched (Merge). The same
 // makes views harmless. They delay nobody, and what they write is flushed at every release.
 //
-// The home writes the page itself, without a twin, and even without being asked as long as nobody has a copy
-// that its next notice would concern (release.shared). So pages that stay at home cost nothing.
+// Nodes that use a page follow it (following): its home sends them what it takes up and what it writes itself, so
+// that the notice, when it comes, finds a copy that has it. Synchronization and data travel together then, and an
+// acquire is followed by no fetch. It is the home that tells, and not whoever passes the lock on, because at the home
+// changes have numbers and an order, and because a release waits for it anyway: the Update leaves with the
+// acknowledgement, and there is no way by which a notice comes sooner than in two more messages.
+//
+// The home writes the page itself, without a twin as long as nobody follows, and even without being asked as long as
+// nobody has a copy that its next notice would concern (release.shared). So pages that stay at home cost nothing.
 //
 //	home, nobody has a new copy   writes unnoticed ──Request▶ reads
 //	home, somebody may have       reads ──fault▶ writes, in the interval ──release: a change▶ writes unnoticed
+//	home, somebody follows        reads ──fault: twin▶ writes ──release: a change, Updates▶ reads
 //	elsewhere                     none ──Grant▶ reads ──fault: twin▶ writes ──release: flush▶ reads ──notice▶ none
+//	elsewhere, following          reads ──Update, notice▶ reads
 //
 // When an epoch begins, notices may have gone down with a member: every copy is taken for old. Diffs that are not
 // acknowledged are sent again to a new home. A page whose home is lost is lost.

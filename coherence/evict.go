@@ -16,7 +16,7 @@ import (
 func (p *Page) Evict(rd *Ready) bool {
 	p.begin(rd)
 	if p.release != nil {
-		ok := p.releaseEvict()
+		ok := p.releaseEvict(rd)
 		p.end(rd)
 		return ok
 	}

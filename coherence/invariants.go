@@ -49,8 +49,12 @@ func (p *Page) checkRelease() error {
 		return errors.New("more pins ended than began")
 	case c.delayed:
 		return errors.New("a message waits for a pin")
-	case r.homed && (r.twin || len(r.flights) > 0 || c.pending != pagetable.NoAccess):
-		return errors.New("a home has a twin, or asks for the page, or flushes it")
+	case r.homed && (len(r.flights) > 0 || c.pending != pagetable.NoAccess || r.following.on):
+		return errors.New("a home asks for the page, or flushes it")
+	case r.homed && (r.twin && !r.noted || r.noted && !r.twin && !r.followers.Empty()):
+		return errors.New("a home has a twin and writes nothing that others follow, or the other way round")
+	case !r.followers.Empty() && (!r.homed || c.access == pagetable.WriteAccess && !r.noted):
+		return errors.New("a page has followers who are not told what is written to it")
 	case !r.homed && (c.access == pagetable.WriteAccess) != (r.twin && c.access != pagetable.NoAccess):
 		return errors.New("a copy that may be written has no twin, or the other way round")
 	case c.access != pagetable.NoAccess && (c.pending != pagetable.NoAccess || r.version < r.needed):

@@ -10,7 +10,7 @@ import (
 type Kind uint8
 
 // The messages. R is the requester, H the page's home, O the node that supplies the bytes, S a node that
-// holds a readable copy, N any node. Release regions use Request, Grant, Handoff, Taken, Flush and FlushAck.
+// holds a readable copy, N any node. Release regions use Request, Grant, Handoff, Taken and what is from Flush on.
 const (
 	// Request R→H: R wants Access.
 	Request Kind = iota + 1
@@ -46,6 +46,12 @@ const (
 	Flush
 	// FlushAck H→N: the diff of the interval Txn is in the page, which has Version now.
 	FlushAck
+	// Follow N→H is a Request, and asks for the changes of others that H takes up from now on.
+	Follow
+	// Update H→N: the change that made Version of the page, for a copy that has all before it.
+	Update
+	// Unfollow N→H: no more Updates.
+	Unfollow
 	kindEnd
 )
 
@@ -53,7 +59,7 @@ var kindNames = [...]string{
 	Request: "request", Grant: "grant", Forward: "forward", Invalidate: "invalidate",
 	InvalidateAck: "invalidate-ack", Done: "done", Refuse: "refuse", Cancel: "cancel",
 	Cancelled: "cancelled", Surrender: "surrender", Evict: "evict", Handoff: "handoff", Taken: "taken",
-	Flush: "flush", FlushAck: "flush-ack",
+	Flush: "flush", FlushAck: "flush-ack", Follow: "follow", Update: "update", Unfollow: "unfollow",
 }
 
 // Fits reports whether the message is one of the protocol of release regions, or of sequential ones.
@@ -61,14 +67,16 @@ func (m Message) Fits(release bool) bool {
 	switch m.Kind {
 	case Request, Grant, Handoff, Taken:
 		return m.Content != Diff
-	case Flush, FlushAck:
-		return release && (m.Content == Diff) == (m.Kind == Flush)
+	case Flush, Update:
+		return release && m.Content == Diff
+	case FlushAck, Follow, Unfollow:
+		return release && m.Content == NoContent
 	}
 	return !release && m.Content != Diff
 }
 
 // Opens reports whether a message of that kind opens a transaction. A home that leaves drops these.
-func (k Kind) Opens() bool { return k == Request || k == Surrender || k == Evict }
+func (k Kind) Opens() bool { return k == Request || k == Follow || k == Surrender || k == Evict }
 
 // String returns the kind's name in traces.
 func (k Kind) String() string {
@@ -88,7 +96,7 @@ const (
 	Zeros
 	// Bytes: the page's bytes follow the message.
 	Bytes
-	// Diff: what differs from the twin follows the message; it comes with a Flush.
+	// Diff: what differs from the twin follows the message; it comes with a Flush or an Update.
 	Diff
 	contentEnd
 )
@@ -125,10 +133,10 @@ type Message struct {
 	Requester pagetable.NodeID
 	// Txn numbers the transactions of a page at its home, from 1. It pairs answers with questions.
 	Txn uint32
-	// Content goes with Grant, Handoff and Flush.
+	// Content goes with Grant, Handoff, Flush and Update.
 	Content Content
 	// Version is how many changes the home of a page of a release region has taken up: those that the bytes
-	// contain (Grant, Handoff), or up to those of the Flush that is acknowledged.
+	// contain (Grant, Handoff), or up to that one (FlushAck, Update).
 	Version uint64
 }
 

@@ -18,6 +18,6 @@ func TestMutations(t *testing.T) {
 	if raceOn || invariantsOn {
 		t.Skip("it builds without the race detector and without tags, once is enough")
 	}
-	mutation.Run(t, "TestExplore", "TestSimulate", "TestExploreRelease", "TestSimulateRelease",
-		"TestSimulateRaces", "TestShadow", "TestShadowLateDiffs", "TestShadowEpochs", "TestShadowForgets")
+	mutation.Run(t, "TestExploreRelease", "TestSimulateRelease", "TestExplore", "TestSimulate", "TestSimulateRaces",
+		"TestShadow", "TestShadowLateDiffs", "TestShadowEpochs", "TestShadowForgets")
 }

@@ -7,7 +7,8 @@ import "pagemesh/pagetable"
 type Ready struct {
 	// Install: put the received bytes (or zeros, or a diff) into the page's frame. Bytes and zeros go under
 	// what this node has changed and the home may not have: the diffs that wait for their FlushAck, in their
-	// order, and what differs from the twin, see Merge.
+	// order, and what differs from the twin, see Merge. A diff goes into the twin too, if there is one: what
+	// others have written is nothing that this node has to tell.
 	Install Content
 	// KeepTwin: copy the frame to a twin now, before the node may write. The home of a page has one only if it is
 	// watched: then what differs from the twin is taken for the Shadow and not sent, when a Diff is installed,
@@ -20,8 +21,9 @@ type Ready struct {
 	// caller changes the protection of the frame now.
 	Before, After pagetable.Access
 	// Send lists the messages to send. If one carries Bytes they are read from the frame now. Those
-	// addressed to the node itself are stepped, in order, after everything else here is done. A Diff is taken
-	// now, see TakeDiff, and kept until Flushed names its interval; with RepeatDiff it is the one that was kept.
+	// addressed to the node itself are stepped, in order, after everything else here is done. The Diff of a Flush
+	// is taken now, see TakeDiff, and kept until Flushed names its interval; with RepeatDiff it is the one that was
+	// kept. The Diff of Updates is the one that Install says to put into the page, otherwise it is taken now, once.
 	Send []Message
 	// RepeatDiff: the Flushes here were sent before, to a home that is gone.
 	RepeatDiff bool

@@ -31,17 +31,22 @@ type release struct {
 	flights []uint32
 	// lost: the page went down with its home.
 	lost bool
+	// following says what this node gets of the home's changes unasked.
+	following following
 
 	// homed: this node is the home. The rest is the home's.
 	homed bool
 	// shared: somebody may have a copy that is as new as the home's last change of its own. If nobody has, the
 	// home writes without being asked: there is nobody whom a notice could concern.
 	shared bool
-	// noted: the home writes in the open interval, and will count that as a change at its end.
+	// noted: the home writes in the open interval, and will count that as a change at its end. It has a twin then
+	// if there are followers.
 	noted bool
 	// watched: the home's own writes are told from those of others, see Watch. Then shared stays on, and there
 	// is a twin as long as noted is on.
 	watched bool
+	// followers get every change of others as an Update.
+	followers pagetable.CopySet
 }
 
 func (r *release) String() string {
@@ -56,6 +61,12 @@ func (r *release) String() string {
 	}
 	if len(r.flights) > 0 {
 		s += fmt.Sprintf(" flights %d", r.flights)
+	}
+	if r.following.on {
+		s += fmt.Sprintf(" following %+v", r.following)
+	}
+	if !r.followers.Empty() {
+		s += fmt.Sprintf(" followers %v", r.followers)
 	}
 	return s
 }
@@ -108,23 +119,32 @@ func (p *Page) flush(interval uint32, rd *Ready) {
 	}
 }
 
-// Invalidate tells the page of a write notice, when this node acquires what it came with. What this node has
-// itself written in the open interval is kept, for the copy that is fetched next; what a view shows stays
-// as it is until then.
+// Invalidate tells the page of a write notice, when this node acquires what it came with. A copy that has the
+// change stays. What this node has itself written in the open interval is kept, for the copy that is fetched
+// next; what a view shows stays as it is until then.
 func (p *Page) Invalidate(version uint64, rd *Ready) {
 	p.begin(rd)
 	r := p.release
-	if !r.homed && version > r.version {
+	switch {
+	case r.homed:
+	case version > r.version:
 		r.needed = max(r.needed, version)
 		p.copy.access = pagetable.NoAccess
+		r.following.miss()
+	case r.following.noticed() && p.copy.readers+p.copy.writers == 0:
+		p.unfollow(rd)
 	}
 	p.end(rd)
 }
 
 func (p *Page) releaseDispatch(m Message, rd *Ready) {
 	switch m.Kind {
-	case Request:
+	case Request, Follow:
 		p.supply(m, rd)
+	case Update:
+		p.update(m, rd)
+	case Unfollow:
+		p.release.followers.Remove(m.From)
 	case Flush:
 		p.merge(m, rd)
 	case Grant:
@@ -165,7 +185,11 @@ func (p *Page) releaseFault(want pagetable.Access, rd *Ready) {
 // fetch asks the home for the page. The home has whatever a notice can name: no release is complete before
 // its diffs are acknowledged.
 func (p *Page) fetch(rd *Ready) {
-	p.send(Message{Kind: Request, To: p.home, Access: pagetable.ReadAccess}, rd)
+	kind := Request
+	if p.release.following.ask() {
+		kind = Follow
+	}
+	p.send(Message{Kind: kind, To: p.home, Access: pagetable.ReadAccess}, rd)
 }
 
 // keepTwin gives the right to write a copy that may be read.
@@ -213,12 +237,13 @@ func (p *Page) flushAck(m Message, rd *Ready) {
 }
 
 // releaseEvict drops a copy that can be fetched again as it is.
-func (p *Page) releaseEvict() bool {
+func (p *Page) releaseEvict(rd *Ready) bool {
 	c, r := &p.copy, p.release
 	ok := c.access != pagetable.NoAccess && !r.homed && !r.twin && len(r.flights) == 0 && c.readers+c.writers == 0 &&
 		p.departure == staying
 	if ok {
 		c.access = pagetable.NoAccess
+		p.unfollow(rd)
 	}
 	return ok
 }

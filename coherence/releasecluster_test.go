@@ -49,6 +49,9 @@ type rcensus struct {
 	lost      int          // pages that a node learned to be lost
 	kept      int          // copies that a flush left as new as the home's
 	reported  int          // races between diffs
+	updated   int          // Updates that were put into a copy
+	spared    int          // notices of what had come as an Update
+	late      int          // Updates of a copy that was given up, or that is not the next one
 }
 
 func (n *rcensus) add(o rcensus) {
@@ -62,6 +65,9 @@ func (n *rcensus) add(o rcensus) {
 	n.lost += o.lost
 	n.kept += o.kept
 	n.reported += o.reported
+	n.updated += o.updated
+	n.spared += o.spared
+	n.late += o.late
 }
 
 // rnode is what a node knows of its intervals and notices.
@@ -372,6 +378,9 @@ func (pl *rplace) fingerprint(b []byte) []byte {
 	r, cp := pl.page.release, pl.page.copy
 	b = append(b, byte(pl.page.home), byte(pl.page.epoch), byte(pl.page.departure), byte(cp.access), byte(cp.pending), byte(cp.readers), byte(cp.writers), bit(cp.zero),
 		byte(r.version), byte(r.needed), byte(r.since), bit(r.lost), bit(r.homed), bit(r.twin), bit(r.shared), bit(r.noted), bit(r.watched), byte(len(r.flights)))
+	f := r.following
+	b = append(b, bit(f.on), f.patience, f.idle, f.news, f.missed)
+	b = fmt.Append(b, r.followers)
 	for _, f := range r.flights {
 		b = append(b, byte(f))
 	}

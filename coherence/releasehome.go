@@ -18,23 +18,33 @@ func (p *Page) raise(want pagetable.Access, rd *Ready) {
 func (p *Page) note(rd *Ready) {
 	rd.Wrote, rd.KeepTwin = true, p.release.watched
 	p.release.noted = true
+	p.keepHomeTwin(rd)
 }
 
-// change counts what the home has written in an interval as a change. From now on no copy is as new as the
-// home's, so it may go on writing until somebody fetches one, unless it is watched.
+// keepHomeTwin keeps a twin at the home too, if somebody will be told what it writes.
+func (p *Page) keepHomeTwin(rd *Ready) {
+	if r := p.release; r.noted && !r.twin && !r.followers.Empty() {
+		r.twin, rd.KeepTwin = true, true
+	}
+}
+
+// change counts what the home has written in an interval as a change. If nobody follows, no copy is as new as the
+// home's from now on, so it may go on writing until somebody fetches one, unless it is watched.
 func (p *Page) change(interval uint32, rd *Ready) {
 	c, r := &p.copy, p.release
 	r.version++
 	rd.Flushed = append(rd.Flushed, Flushed{interval, r.version})
+	p.tellFollowers(p.self, rd)
 	switch {
-	case !r.watched:
+	case !r.watched && r.followers.Empty():
 		r.noted, r.shared = false, false
 	case c.writers > 0:
 		rd.Wrote = true
+		return
 	default:
-		r.noted, rd.DropTwin = false, true
-		c.access = pagetable.ReadAccess
+		r.noted, c.access = false, pagetable.ReadAccess
 	}
+	rd.DropTwin, r.twin = r.twin || r.watched, false
 }
 
 // supply sends the page to a node that needs it. Before, the home stops writing unnoticed; a view that
@@ -45,6 +55,11 @@ func (p *Page) supply(m Message, rd *Ready) {
 		return // handed off: its sender asks the next home
 	}
 	r.shared = true
+	if m.Kind == Follow && !r.watched {
+		r.followers.Add(m.From)
+	} else {
+		r.followers.Remove(m.From)
+	}
 	switch {
 	case c.access != pagetable.WriteAccess || r.noted:
 	case c.writers > 0:
@@ -52,6 +67,7 @@ func (p *Page) supply(m Message, rd *Ready) {
 	default:
 		c.access = pagetable.ReadAccess
 	}
+	p.keepHomeTwin(rd)
 	p.send(Message{
 		Kind: Grant, To: m.From, Access: pagetable.ReadAccess, Content: p.content(), Version: r.version,
 	}, rd)
@@ -76,6 +92,7 @@ func (p *Page) merge(m Message, rd *Ready) {
 	c.access = max(c.access, pagetable.ReadAccess)
 	rd.Install = Diff
 	p.send(Message{Kind: FlushAck, To: m.From, Txn: m.Txn, Version: r.version}, rd)
+	p.tellFollowers(m.From, rd)
 }
 
 // releaseSurrender lets a leaving node go. Whatever it wrote is at the home, once its last interval is
@@ -93,7 +110,7 @@ func (p *Page) releaseHandOff(to pagetable.NodeID, rd *Ready) bool {
 		return false
 	case r.homed:
 		p.send(Message{Kind: Handoff, To: to, Access: pagetable.WriteAccess, Content: p.content(), Version: r.version}, rd)
-		c.access, r.homed = pagetable.NoAccess, false
+		c.access, r.homed, r.followers = pagetable.NoAccess, false, pagetable.CopySet{}
 		p.departure = departing
 	}
 	return true
@@ -111,7 +128,7 @@ func (p *Page) releaseHandoff(m Message, rd *Ready) {
 		r.version++
 		rd.Flushed = append(rd.Flushed, Flushed{interval, r.version})
 	}
-	r.flights = nil
+	r.flights, r.following = nil, following{}
 	p.settleHome(rd)
 	p.send(Message{Kind: Taken, To: m.From}, rd)
 }
@@ -142,9 +159,10 @@ func (p *Page) releaseNewEpoch(before pagetable.NodeID, rd *Ready) {
 		p.lose(rd) // also at a node that the page was handed to, by a home that crashed before it had left
 		return
 	case r.homed:
+		r.followers = pagetable.CopySet{} // whoever still is a member asks again
 		return
 	}
-	c.access, r.since = pagetable.NoAccess, p.epoch
+	c.access, r.since, r.following.on = pagetable.NoAccess, p.epoch, false
 	switch p.home {
 	case before:
 	case p.self:

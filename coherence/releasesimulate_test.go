@@ -219,12 +219,14 @@ func TestSimulateRelease(t *testing.T) {
 	if count < 10 {
 		return
 	}
-	for _, k := range []Kind{Request, Grant, Flush, FlushAck, Handoff, Taken} {
+	for _, k := range []Kind{Request, Grant, Flush, FlushAck, Handoff, Taken, Follow, Update, Unfollow} {
 		if seen.kinds[k] == 0 {
 			t.Errorf("no %v was handled", k)
 		}
 	}
-	if slices.Contains([]int{seen.refetched, seen.merged, seen.repinned, seen.kept, seen.lost}, 0) {
+	if slices.Contains([]int{
+		seen.refetched, seen.merged, seen.repinned, seen.kept, seen.lost, seen.updated, seen.spared, seen.late,
+	}, 0) {
 		t.Errorf("a part of the protocol was not come through: %+v", seen)
 	}
 }

@@ -135,6 +135,9 @@ func (c *rcluster) serve(i int, pl *rplace) error {
 	op := t.program[t.next]
 	t.state = ready
 	t.next++
+	if t.node%2 == 1 { // the accesses of the others can't be seen
+		pl.page.Used()
+	}
 	switch op.kind {
 	case rpin:
 		if !pl.page.Pin(pagetable.WriteAccess) {
@@ -216,6 +219,9 @@ func (c *rcluster) acquired(i int) error {
 	t.next++
 	for _, n := range c.node(t.node).notices.Acquire(nil) {
 		pl := c.place(t.node, int(n.Page.Index()))
+		if pl.page.release.following.news > 0 && n.Version <= pl.page.release.version {
+			c.census.spared++
+		}
 		pl.page.Invalidate(n.Version, &c.rd)
 		if err := c.effects(pl, nil); err != nil {
 			return err
@@ -362,6 +368,10 @@ func (c *rcluster) message(pl *rplace, p rpacket) error {
 		c.census.merged++
 	case p.Kind == FlushAck && pl.page.release.version > version:
 		c.census.kept++
+	case p.Kind == Update && c.rd.Install == Diff:
+		c.census.updated++
+	case p.Kind == Update:
+		c.census.late++
 	}
 	return c.effects(pl, &p)
 }
@@ -380,8 +390,20 @@ func (c *rcluster) effects(pl *rplace, cause *rpacket) error {
 			return err
 		}
 	}
+	var update *rdiff
+	if rd.Install == Diff {
+		update = &cause.diff
+	}
 	for _, m := range rd.Send {
-		c.send(pl, m)
+		if m.Kind != Update {
+			c.send(pl, m)
+			continue
+		}
+		if update == nil {
+			d := pl.takeDiff()
+			update = &d
+		}
+		c.post(rpacket{Message: m, diff: *update})
 	}
 	if rd.Wrote && len(rd.Send) > 0 && rd.Send[0].Kind == Flush {
 		c.census.repinned++

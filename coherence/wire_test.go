@@ -53,7 +53,7 @@ func TestMessageFieldsAreChecked(t *testing.T) {
 		want  string
 	}{
 		{0, 0, "kind 0"},
-		{0, uint64(kindEnd), "kind 16"},
+		{0, uint64(kindEnd), "kind 19"},
 		{0, math.MaxUint64, "kind 18446744073709551615"},
 		{3, uint64(pagetable.WriteAccess) + 1, "access 3"},
 		{4, 1 << 32, "more than 32 bits"},

@@ -131,6 +131,9 @@ func (r *region) word(ctx context.Context, off int64, o wordOp) (v uint64, ok bo
 	if pg := r.pages.Get(index); pg != nil {
 		pg.mu.Lock()
 		if pg.allows(o.access()) {
+			if r.release {
+				pg.proto.Used()
+			}
 			v, ok = pg.word(o, r.frame(index), in)
 			pg.mu.Unlock()
 			return v, ok, nil

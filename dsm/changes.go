@@ -2,14 +2,15 @@ package dsm
 
 import (
 	"bytes"
+	"slices"
 
 	"pagemesh/coherence"
 )
 
-// changes are what this node has of a page of a release region and the page's home may not have: the page's
-// lock guards them.
+// changes are what this node has of a page of a release region and the page's home may not have, or, at the home,
+// those who follow the page: the page's lock guards them.
 type changes struct {
-	// twin is the page as it was before this node wrote to it; nil if it has not.
+	// twin is the page as it was before this node wrote to it; nil if it has not, or nobody needs to be told.
 	twin []byte
 	// aside is what differed from the twin when the frame was given up, to go on top of what is fetched next.
 	// Valid if setAside.
@@ -38,6 +39,9 @@ func (w *work) installChanged(pg *page, frame []byte, cause coherence.Message, b
 	switch in := w.rd.Install; {
 	case in == coherence.Diff:
 		coherence.ApplyDiff(frame, body)
+		if c.twin != nil {
+			coherence.ApplyDiff(c.twin, body)
+		}
 		pg.used = true
 		pg.traffic.received(cause, len(body))
 	case in != coherence.NoContent && c.open():
@@ -123,11 +127,24 @@ func (w *work) diff(pg *page, interval uint32, frame []byte) []byte {
 }
 
 // takeDiff returns how the frame differs from the twin, in memory of its own.
-func (w *work) takeDiff(pg *page, frame []byte) []byte {
-	twin := pg.changes.twin
-	w.spare = coherence.TakeDiff(w.spare[:0], frame, twin)
+func (w *work) takeDiff(pg *page, frame []byte) []byte { return bytes.Clone(w.passingDiff(pg, frame)) }
+
+// passingDiff is takeDiff in memory of w's.
+func (w *work) passingDiff(pg *page, frame []byte) []byte {
+	w.spare = coherence.TakeDiff(w.spare[:0], frame, pg.changes.twin)
 	pg.traffic.flushed(w.spare, len(frame))
-	return bytes.Clone(w.spare)
+	return w.spare
+}
+
+// update returns what goes with Updates: what a Flush has brought, or what the home has written.
+func (w *work) update(pg *page, frame, flushed []byte) []byte {
+	switch {
+	case w.rd.Install == coherence.Diff:
+		return flushed
+	case !slices.ContainsFunc(w.rd.Send, func(m coherence.Message) bool { return m.Kind == coherence.Update }):
+		return nil
+	}
+	return w.passingDiff(pg, frame)
 }
 
 // noteChanges does what a Ready says about changes that are at the home now.

@@ -174,8 +174,11 @@ func (w *work) effects(r *region, pg *page, cause coherence.Message, body []byte
 	case rd.Woken != pagetable.NoAccess && r.mapped:
 		r.setRight(pg, pagetable.NoAccess, rd.After) // of a program that has come later than the page
 	}
+	if r.release {
+		body = w.update(pg, frame, body)
+	}
 	for i := range rd.Send {
-		w.send(pg, &rd.Send[i], frame)
+		w.send(pg, &rd.Send[i], frame, body)
 	}
 	if r.release {
 		w.noteChanges(pg)
@@ -273,16 +276,19 @@ func (r *region) setRight(pg *page, before, after pagetable.Access) {
 	}
 }
 
-func (w *work) send(pg *page, m *coherence.Message, frame []byte) {
+// send sends a message with what goes with it, which is update if it is an Update.
+func (w *work) send(pg *page, m *coherence.Message, frame, update []byte) {
 	if m.To == w.s.self {
 		w.local = append(w.local, *m)
 		return
 	}
 	var body []byte
-	switch m.Content {
-	case coherence.Bytes:
+	switch {
+	case m.Content == coherence.Bytes:
 		body = w.steady(pg, frame)
-	case coherence.Diff:
+	case m.Kind == coherence.Update:
+		body = update
+	case m.Content == coherence.Diff:
 		body = w.diff(pg, m.Txn, frame)
 	}
 	pg.traffic.BytesOut += uint64(len(body))

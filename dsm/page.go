@@ -99,6 +99,9 @@ func (wt *waiter) finish(r *region, err error) {
 }
 
 func (wt *waiter) serve(r *region, frame []byte) {
+	if r.release {
+		wt.pg.proto.Used()
+	}
 	switch wt.op {
 	case opRead:
 		copy(wt.buf, frame[wt.off:])
@@ -119,6 +122,9 @@ func (wt *waiter) serve(r *region, frame []byte) {
 func (pg *page) pin(r *region, a pagetable.Access, site uintptr) {
 	if !pg.proto.Pin(a) {
 		panic(fmt.Sprintf("dsm: pin %v without the right: %v", a, &pg.proto))
+	}
+	if r.release {
+		pg.proto.Used()
 	}
 	if a == pagetable.WriteAccess && !pg.traffic.twinned && !r.release {
 		pg.traffic.shared(r.frame(pg.proto.ID().Index()), true)

@@ -229,7 +229,7 @@ func (r *region) admits(m coherence.Message, body []byte) error {
 		want = r.pageSize()
 	}
 	switch {
-	case m.Kind == coherence.Flush && m.Content == coherence.Diff && r.release:
+	case m.Content == coherence.Diff && m.Fits(r.release):
 		if err := coherence.CheckDiff(body, r.pageSize()); err != nil {
 			return fmt.Errorf("%v: %w", m, err)
 		}
