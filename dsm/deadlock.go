@@ -10,7 +10,6 @@ import (
 	"time"
 
 	"pagemesh/locks"
-	"pagemesh/pagetable"
 )
 
 // This file ends deadlocks. A node looks for them when one of its goroutines has waited for a lock for long: it
@@ -78,7 +77,8 @@ func (e *syncEngine) overdue(now time.Time, after time.Duration) (any bool) {
 
 // endDeadlocks looks for deadlocks and ends the waits of this node that have to end.
 func (s *node) endDeadlocks() {
-	for _, err := range s.deadlocks(context.Background()) {
+	all, _ := s.deadlocks(context.Background())
+	for _, err := range all {
 		if victim := err.Cycle[0]; victim.Node == s.self && s.sync.endWait(err.victim, err) {
 			s.log.Warn("a wait for a lock ends, because it would never", "reason", err)
 		}
@@ -97,15 +97,14 @@ func (e *syncEngine) endWait(id locks.Waiter, err error) (ended bool) {
 	return ended
 }
 
-// deadlocks returns the deadlocks of the space.
-func (s *node) deadlocks(ctx context.Context) []*DeadlockError {
-	first := s.allUses(ctx)
-	second := s.allUses(ctx)
-	var all []*DeadlockError
-	for _, circle := range locks.Deadlocks(first, second) {
-		all = append(all, newDeadlockError(circle, second))
+// deadlocks returns the deadlocks of the space, and how locks were used when it looked last.
+func (s *node) deadlocks(ctx context.Context) (all []*DeadlockError, uses []locks.Uses) {
+	before := s.allUses(ctx)
+	uses = s.allUses(ctx)
+	for _, circle := range locks.Deadlocks(before, uses) {
+		all = append(all, newDeadlockError(circle, uses))
 	}
-	return all
+	return all, uses
 }
 
 // allUses asks every member how its goroutines use locks. Who does not answer in time is left out: what it
@@ -143,12 +142,9 @@ type DeadlockError struct {
 
 // DeadlockWait is one goroutine of a deadlock.
 type DeadlockWait struct {
-	Node      pagetable.NodeID `json:"node"`      // where it is
-	Process   int              `json:"process"`   // the attached program that it is in, by its id; 0 if the node's own
-	Goroutine uint64           `json:"goroutine"` // its number, as in the traces of that process
-	Line      string           `json:"line"`      // where it waits, "file:line"
-	Kind      string           `json:"kind"`      // of the lock that it waits for, "mutex" or "rwmutex"
-	Lock      string           `json:"lock"`      // the name of that lock
+	LockCall        // that waits
+	Kind     string `json:"kind"` // of the lock that it waits for, "mutex" or "rwmutex"
+	Lock     string `json:"lock"` // the name of that lock
 	// Locked is the line at which the next goroutine has locked it. Empty: that goroutine only waits for it too,
 	// ahead of this one.
 	Locked string `json:"locked"`
@@ -167,9 +163,7 @@ func newDeadlockError(circle []locks.Blocked, uses []locks.Uses) *DeadlockError 
 	}
 	for _, b := range circle {
 		w := waits[b.Wait]
-		step := DeadlockWait{
-			Node: w.By.Node, Process: w.By.Process, Goroutine: w.By.Number, Line: w.At, Kind: w.Lock.Kind, Lock: w.Lock.Name,
-		}
+		step := DeadlockWait{LockCall: newLockCall(w.By, w.At), Kind: w.Lock.Kind, Lock: w.Lock.Name}
 		for _, h := range holds[waits[b.By].By] {
 			if !b.Queued && h.Lock == w.Lock {
 				step.Locked = h.At
@@ -187,7 +181,7 @@ func (e *DeadlockError) Error() string {
 	for i, w := range e.Cycle {
 		next := e.Cycle[(i+1)%len(e.Cycle)]
 		if i == 0 {
-			b.WriteString(w.who())
+			b.WriteString(w.Who())
 		} else {
 			b.WriteString(", which")
 		}
@@ -196,9 +190,9 @@ func (e *DeadlockError) Error() string {
 		case len(e.Cycle) == 1:
 			fmt.Fprintf(&b, "which it has locked itself at %s", baseLine(w.Locked))
 		case w.Locked == "":
-			fmt.Fprintf(&b, "behind %s", next.who())
+			fmt.Fprintf(&b, "behind %s", next.Who())
 		default:
-			fmt.Fprintf(&b, "locked at %s by %s", baseLine(w.Locked), next.who())
+			fmt.Fprintf(&b, "locked at %s by %s", baseLine(w.Locked), next.Who())
 		}
 	}
 	return b.String()
@@ -206,13 +200,6 @@ func (e *DeadlockError) Error() string {
 
 // Unwrap returns ErrDeadlock.
 func (e *DeadlockError) Unwrap() error { return ErrDeadlock }
-
-func (w DeadlockWait) who() string {
-	if w.Process != 0 {
-		return fmt.Sprintf("goroutine %d of process %d on %v", w.Goroutine, w.Process, w.Node)
-	}
-	return fmt.Sprintf("goroutine %d on %v", w.Goroutine, w.Node)
-}
 
 // baseLine returns a line without its directory.
 func baseLine(line string) string { return filepath.Base(line) }

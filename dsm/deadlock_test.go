@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"log/slog"
 	"math/rand/v2"
+	"os"
 	"regexp"
 	"slices"
 	"strings"
@@ -144,6 +145,81 @@ func checkDeadlock(t *testing.T, errs []error, says string) {
 	got = regexp.MustCompile(`\bdeadlock_test\.go:\d+`).ReplaceAllString(got, "L")
 	if got != says {
 		t.Errorf("%v\nwant\n%s", d, says)
+	}
+}
+
+// attachedPairs are what attached programs lock, each the pair of its rank, in the second one's turn when all
+// have their first.
+var attachedPairs = []struct {
+	name  string
+	pairs func(s *dsm.Space) [][2]locker
+	says  string
+}{
+	{"mutexes", func(s *dsm.Space) [][2]locker {
+		return [][2]locker{{mutexOf(s, "a"), mutexOf(s, "b")}, {mutexOf(s, "b"), mutexOf(s, "a")}}
+	}, `deadlock: goroutine N of process N on nN waits at L for mutex "M", locked at L by goroutine N of process N on nN, ` +
+		`which waits at L for mutex "M", locked at L by goroutine N of process N on nN`},
+	{"mutex and reader", func(s *dsm.Space) [][2]locker {
+		return [][2]locker{{mutexOf(s, "a"), writerOf(s, "b")}, {readerOf(s, "b"), mutexOf(s, "a")}}
+	}, `deadlock: goroutine N of process N on nN waits at L for (mutex|rwmutex) "M", locked at L by goroutine N of process N on nN, ` +
+		`which waits at L for (mutex|rwmutex) "M", locked at L by goroutine N of process N on nN`},
+	{"itself", func(s *dsm.Space) [][2]locker {
+		return [][2]locker{{mutexOf(s, "a"), mutexOf(s, "a")}}
+	}, `deadlock: goroutine N of process N on n1 waits at L for mutex "M", which it has locked itself at L`},
+}
+
+func init() {
+	programs["deadlock"] = func(ctx context.Context, p *testProgram) error {
+		pair := attachedPairs[p.n].pairs(p.Space)[p.rank]
+		for range 3 { // it is on loan by then
+			if err := errors.Join(pair[0].lock(ctx), pair[0].unlock()); err != nil {
+				return err
+			}
+		}
+		if err := pair[0].lock(ctx); err != nil {
+			return err
+		}
+		if err := p.Barrier("begin", p.ranks+1).Wait(ctx); err != nil {
+			return err
+		}
+		err := pair[1].lock(ctx)
+		if err == nil {
+			return errors.Join(pair[1].unlock(), pair[0].unlock())
+		}
+		d, ok := errors.AsType[*dsm.DeadlockError](err)
+		if !ok || !errors.Is(err, dsm.ErrDeadlock) || d.Cycle[0].Process != os.Getpid() || d.Cycle[0].Node != p.Self() {
+			return fmt.Errorf("it ended with %w", err)
+		}
+		fmt.Println(d)
+		return pair[0].unlock()
+	}
+}
+
+func TestDeadlocksOfPrograms(t *testing.T) {
+	for n, test := range attachedPairs {
+		t.Run(test.name, func(t *testing.T) {
+			cfg := quickly
+			spaces, sockets := servingWith(t, 2, cfg)
+			sockets = sockets[:len(test.pairs(spaces[0]))]
+			cmds := startPrograms(t, "deadlock", sockets, n)
+			for i := range sockets { // their lines can be told then
+				await(t, "the program's symbols", func() bool { _, ok := dsm.Samplers(spaces[i]); return ok })
+			}
+			if err := spaces[0].Barrier("begin", len(sockets)+1).Wait(patient(t)); err != nil {
+				t.Error(err)
+			}
+			var said string
+			for rank, cmd := range cmds {
+				if err := cmd.Wait(); err != nil {
+					t.Errorf("program %d: %v\n%s", rank, err, cmd.Stderr)
+				}
+				said += cmd.Stdout.(*bytes.Buffer).String()
+			}
+			says := strings.NewReplacer(" N", ` \d+`, "nN", `n\d`, "M", "[ab]", "L", `deadlock_test\.go:\d+`).Replace(test.says)
+			if !regexp.MustCompile("^" + says + "\n$").MatchString(said) {
+				t.Errorf("the programs say\n%s\nwant one line\n%s", said, test.says)
+			}
+		})
 	}
 }
 

@@ -54,6 +54,9 @@ func (s *node) totals(ctx context.Context) ([]NodeStats, error) {
 func (s *node) locks(ctx context.Context) ([]LockStatus, error) {
 	list, err := askAll(ctx, s, callLocks, nil, func(one, all []LockStatus) []LockStatus { return append(all, one...) })
 	slices.SortFunc(list, func(a, b LockStatus) int { return cmp.Or(cmp.Compare(a.Name, b.Name), cmp.Compare(a.Kind, b.Kind)) })
+	if err == nil {
+		s.describeUses(ctx, list)
+	}
 	return list, err
 }
 

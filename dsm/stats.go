@@ -139,4 +139,8 @@ type LockStatus struct {
 	Value     int64 `json:"value"` // of a counter, or what is left to do of a wait group
 	// Broken: a node that took part in a barrier was lost, or the home of a counter was.
 	Broken bool `json:"broken"`
+	// Users are the goroutines that have a mutex or read/write mutex, and then those that wait for it.
+	Users []LockUser `json:"users"`
+	// Deadlock says who waits for whom if a mutex or read/write mutex is part of a deadlock; else it is empty.
+	Deadlock string `json:"deadlock"`
 }

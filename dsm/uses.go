@@ -1,12 +1,94 @@
 package dsm
 
 import (
+	"cmp"
+	"context"
 	"fmt"
 	"runtime"
+	"slices"
 	"time"
 
 	"pagemesh/locks"
+	"pagemesh/pagetable"
 )
+
+// LockCall is a goroutine's call of Lock or RLock.
+type LockCall struct {
+	Node      pagetable.NodeID `json:"node"`      // where it was made
+	Process   int              `json:"process"`   // the attached program that made it, by its id; 0 if it was the node's own
+	Goroutine uint64           `json:"goroutine"` // its number, as in traces of that process; 0 if it is not known
+	Line      string           `json:"line"`      // "file:line" of the call
+}
+
+func newLockCall(by locks.Goroutine, line string) LockCall {
+	return LockCall{Node: by.Node, Process: by.Process, Goroutine: by.Number, Line: line}
+}
+
+// Who returns who made the call, such as "goroutine 7 of process 4711 on n2".
+func (c LockCall) Who() string {
+	who := "a goroutine"
+	if c.Goroutine != 0 {
+		who = fmt.Sprintf("goroutine %d", c.Goroutine)
+	}
+	if c.Process != 0 {
+		who = fmt.Sprintf("%s of process %d", who, c.Process)
+	}
+	return fmt.Sprintf("%s on %v", who, c.Node)
+}
+
+// LockUser is a goroutine that has a Mutex or an RWMutex, or waits for it.
+type LockUser struct {
+	LockCall       // by which it locked it, or waits
+	Reads    bool  `json:"reads"`   // an RWMutex, beside other readers
+	Waits    bool  `json:"waits"`   // it does not have it yet
+	Waited   int64 `json:"wait_ns"` // for how long at least, in nanoseconds
+}
+
+// describeUses adds to a list of locks who uses them.
+func (s *node) describeUses(ctx context.Context, list []LockStatus) {
+	lock := map[locks.LockName]*LockStatus{}
+	for i := range list {
+		list[i].Users = []LockUser{}
+		lock[locks.LockName{Kind: list[i].Kind, Name: list[i].Name}] = &list[i]
+	}
+	use := func(name locks.LockName, u LockUser) {
+		if l := lock[name]; l != nil { // else it came after the list
+			l.Users = append(l.Users, u)
+		}
+	}
+	deadlocks, all := s.deadlocks(ctx)
+	now := time.Now().UnixNano()
+	for _, u := range all {
+		for _, h := range u.Holds {
+			use(h.Lock, LockUser{LockCall: newLockCall(h.By, h.At), Reads: !h.Exclusive})
+		}
+		for _, w := range u.Waits {
+			waited := max(1, now-w.Since) // clocks differ
+			use(w.Lock, LockUser{LockCall: newLockCall(w.By, w.At), Reads: !w.Exclusive, Waits: true, Waited: waited})
+		}
+	}
+	for _, d := range deadlocks {
+		for _, w := range d.Cycle {
+			if l := lock[locks.LockName{Kind: w.Kind, Name: w.Lock}]; l != nil {
+				l.Deadlock = d.Error()
+			}
+		}
+	}
+	for i := range list {
+		slices.SortFunc(list[i].Users, compareUsers)
+	}
+}
+
+// compareUsers puts those who have the lock before those who wait, who come in the order in which they began.
+func compareUsers(a, b LockUser) int {
+	if a.Waits != b.Waits {
+		if b.Waits {
+			return -1
+		}
+		return 1
+	}
+	return cmp.Or(cmp.Compare(b.Waited, a.Waited), cmp.Compare(a.Node, b.Node), cmp.Compare(a.Goroutine, b.Goroutine))
+}
 
 // lock returns which lock a waiter waits for, or false if it is none that a goroutine can hold.
 func (w *syncWaiter) lock() (name locks.LockName, ok bool) {

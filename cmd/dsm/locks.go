@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"strings"
+	"time"
 
 	"github.com/spf13/cobra"
 
@@ -16,11 +17,14 @@ import (
 const locksLong = `Show the locks and barriers of a running space as their homes see them: who holds or
 last held a mutex, who reads or writes, who has permits of a semaphore and how many are
 free, who waits, how often it was taken; how many have arrived at a barrier; what a
-counter or a wait group has come to, and who waits for more or less.
+counter or a wait group has come to, and who waits for more or less. Below a mutex or
+read/write mutex are the goroutines that have it and that wait for it, with their lines,
+and who waits for whom if that is a deadlock.
 What is taken again where it was last held takes no message, and is not counted.
 
 The JSON value is an array of {name, kind, home, holder, holders, waiting, token, parties,
-arrived, permits, free, value, acquires, owner_died, broken}.`
+arrived, permits, free, value, acquires, owner_died, broken, users, deadlock}. Of users
+each is {node, process, goroutine, line, reads, waits, wait_ns}.`
 
 func newLocks() *cobra.Command {
 	var f inspectFlags
@@ -32,7 +36,7 @@ func newLocks() *cobra.Command {
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			return f.run(cmd, func(ctx context.Context, in *dsm.Inspector) (report, error) {
 				locks, err := in.Locks(ctx)
-				return locksReport{output.List[dsm.LockStatus]{Columns: lockColumns, Rows: locks}}, err
+				return locksReport{output.List[dsm.LockStatus]{Columns: lockColumns, Rows: locks, Notes: lockNotes}}, err
 			})
 		},
 	}
@@ -69,7 +73,8 @@ var lockColumns = []output.Column[dsm.LockStatus]{
 	{Name: "value", Title: "VALUE", Value: func(l dsm.LockStatus) any { return l.Value }, Show: showValue},
 	{Name: "acquires", Title: "TIMES", Value: func(l dsm.LockStatus) any { return l.Acquires }, Show: func(l dsm.LockStatus) string { return output.Count(l.Acquires) }},
 	{Name: "owner_died", Value: func(l dsm.LockStatus) any { return l.OwnerDied }},
-	{Name: "broken", Title: "STATE", Text: true, Value: func(l dsm.LockStatus) any { return l.Broken }, Show: showState, Alarm: func(l dsm.LockStatus) bool { return l.Broken || l.OwnerDied }},
+	{Name: "broken", Title: "STATE", Text: true, Value: func(l dsm.LockStatus) any { return l.Broken }, Show: showState, Alarm: isInTrouble},
+	{Name: "deadlock", Value: func(l dsm.LockStatus) any { return l.Deadlock }},
 }
 
 func showHolder(l dsm.LockStatus) string {
@@ -114,8 +119,12 @@ func showValue(l dsm.LockStatus) string {
 	return fmt.Sprint(l.Value)
 }
 
+func isInTrouble(l dsm.LockStatus) bool { return l.Broken || l.OwnerDied || l.Deadlock != "" }
+
 func showState(l dsm.LockStatus) string {
 	switch {
+	case l.Deadlock != "":
+		return "deadlock"
 	case l.Broken && l.Parties == 0:
 		return "broken: its home was lost"
 	case l.Broken:
@@ -124,6 +133,33 @@ func showState(l dsm.LockStatus) string {
 		return "owner died"
 	}
 	return "ok"
+}
+
+// maxUsers is how many users of a lock a table shows.
+const maxUsers = 10
+
+// lockNotes returns a line for each of the first users of a lock, and its deadlock.
+func lockNotes(l dsm.LockStatus) []string {
+	var lines []string
+	for _, u := range l.Users[:min(maxUsers, len(l.Users))] {
+		what := "has it since"
+		switch {
+		case u.Waits && u.Reads:
+			what = fmt.Sprintf("waits for %v to read it at", time.Duration(u.Waited).Round(time.Millisecond))
+		case u.Waits:
+			what = fmt.Sprintf("waits for %v at", time.Duration(u.Waited).Round(time.Millisecond))
+		case u.Reads:
+			what = "reads it since"
+		}
+		lines = append(lines, fmt.Sprintf("%s %s %s", u.Who(), what, u.Line))
+	}
+	if more := len(l.Users) - maxUsers; more > 0 {
+		lines = append(lines, fmt.Sprintf("and %d more", more))
+	}
+	if l.Deadlock != "" {
+		lines = append(lines, l.Deadlock)
+	}
+	return lines
 }
 
 // nodeNumbers returns node ids as CSV holds them, "1 2".
