@@ -57,11 +57,12 @@ func circle(t *testing.T, pairs [][2]locker) (errs []error) {
 			mu.Lock()
 			errs = append(errs, err)
 			mu.Unlock()
+			unlocked := pair[0].unlock()
 			if err == nil {
-				err = pair[1].unlock()
+				unlocked = errors.Join(unlocked, pair[1].unlock())
 			}
-			if err := errors.Join(pair[0].unlock(), err); err != nil && !errors.Is(err, dsm.ErrDeadlock) {
-				t.Error(err)
+			if unlocked != nil {
+				t.Error(unlocked)
 			}
 		})
 	}
@@ -122,7 +123,7 @@ func TestDeadlocksEndAndAreNamed(t *testing.T) {
 				}
 				checkDeadlock(t, errs, test.says)
 			})
-			if n := strings.Count(log.String(), "level=WARN"); n != 1 {
+			if n := strings.Count(log.String(), "a wait for a lock ends"); n != 1 {
 				t.Errorf("logged %d times:\n%s", n, log.String())
 			}
 		})
@@ -146,6 +147,54 @@ func checkDeadlock(t *testing.T, errs []error, says string) {
 	if got != says {
 		t.Errorf("%v\nwant\n%s", d, says)
 	}
+}
+
+// TestLocksShowTheirUsers, and a deadlock that nobody ends.
+func TestLocksShowTheirUsers(t *testing.T) {
+	inMemory(t, 2, dsm.Config{DeadlockAfter: -1}, func(t *testing.T, nodes []*dsm.Space) {
+		ctx, cancel := context.WithCancel(t.Context())
+		ended := finished(func() {
+			circle(t, [][2]locker{
+				{readerOf(nodes[0], "r"), within(ctx, mutexOf(nodes[0], "m"))},
+				{mutexOf(nodes[1], "m"), within(ctx, writerOf(nodes[1], "r"))},
+			})
+		})
+		time.Sleep(3 * time.Second)
+		all, err := nodes[1].Locks(t.Context())
+		if err != nil || len(all) != 2 {
+			t.Fatalf("%+v, %v", all, err)
+		}
+		for i, want := range []struct{ has, waits dsm.LockUser }{
+			{dsm.LockUser{LockCall: dsm.LockCall{Node: 2}}, dsm.LockUser{LockCall: dsm.LockCall{Node: 1}, Waits: true}},
+			{dsm.LockUser{LockCall: dsm.LockCall{Node: 1}, Reads: true}, dsm.LockUser{LockCall: dsm.LockCall{Node: 2}, Waits: true}},
+		} {
+			users := all[i].Users
+			for j := range users {
+				if u := &users[j]; u.Goroutine == 0 || !strings.Contains(u.Line, "/deadlock_test.go:") || u.Waits != (u.Waited > 0) {
+					t.Errorf("%s: %+v", all[i].Name, *u)
+				}
+				users[j].Goroutine, users[j].Line, users[j].Waited = 0, "", 0
+			}
+			if !slices.Equal(users, []dsm.LockUser{want.has, want.waits}) {
+				t.Errorf("%s: %+v, want %+v", all[i].Name, users, want)
+			}
+			if !strings.HasPrefix(all[i].Deadlock, "deadlock: goroutine ") {
+				t.Errorf("%s: deadlock %q", all[i].Name, all[i].Deadlock)
+			}
+		}
+		if ended() {
+			t.Error("somebody has ended it")
+		}
+		cancel()
+		if !ended() {
+			t.Error("it does not end")
+		}
+	})
+}
+
+// within returns a lock whose wait ends with ctx.
+func within(ctx context.Context, l locker) locker {
+	return locker{func(context.Context) error { return l.lock(ctx) }, l.unlock}
 }
 
 // attachedPairs are what attached programs lock, each the pair of its rank, in the second one's turn when all
