@@ -51,6 +51,7 @@ func newArray[T any](ctx context.Context, r *Rank, name string, n int, l layout)
 	check(r.Barrier(ctx))
 	region, err := r.Space.Region(ctx, name, dsm.RegionOptions{})
 	check(err)
+	check(dsm.Declare[T](region))
 	a := &Array[T]{ctx: ctx, region: region, n: n}
 	if r.Space.Access() == dsm.Mapped {
 		a.plain, err = dsm.Slice[T](region)

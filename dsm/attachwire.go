@@ -62,6 +62,9 @@ const (
 	// it is at least arg (n is 0) or at most (n is 1). The answer's value is that of the counter.
 	askAdd
 	askWatch
+	// askTyped says what lies in a span of a region: data is a layout, arg twice the distance of objects, plus one in
+	// a heap.
+	askTyped
 	askKindEnd
 )
 

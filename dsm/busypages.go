@@ -9,6 +9,7 @@ import (
 	"maps"
 	"slices"
 
+	"pagemesh/dsm/layout"
 	"pagemesh/dsm/sharing"
 	"pagemesh/pagetable"
 )
@@ -64,7 +65,15 @@ func (s *node) busyPages(ctx context.Context, q PageQuery) ([]PageStats, error) 
 			return nil, err
 		}
 	}
-	return merge.busiest(), nil
+	list := merge.busiest()
+	for i := range list {
+		if r, ok := s.view().Regions.ByName(list[i].Region); ok {
+			if whole, ok := declared(r); ok {
+				list[i].Types = []layout.Range{whole}
+			}
+		}
+	}
+	return list, nil
 }
 
 // selectPages returns the pages that q selects, the busiest first.
@@ -206,6 +215,7 @@ func (r *region) pageStats(index uint64, pg *page) PageStats {
 		st.Writers = append(st.Writers, wr)
 	}
 	st.Sharing = t.sharing(r.s.self)
+	st.Types = r.types.within(st.Offset, st.Offset+uint64(st.Size))
 	return st
 }
 
@@ -242,6 +252,11 @@ func (m mergedPages) add(list []PageStats) {
 		sum.Nodes = append(sum.Nodes, p.Nodes...)
 		sum.Writers = append(sum.Writers, p.Writers...)
 		sum.Sites = append(sum.Sites, p.Sites...)
+		for _, t := range p.Types {
+			if !slices.Contains(sum.Types, t) {
+				sum.Types = append(sum.Types, t)
+			}
+		}
 		sum.Sharing.Asked += p.Sharing.Asked
 		sum.Sharing.Queued += p.Sharing.Queued
 		sum.Sharing.Nodes = append(sum.Sharing.Nodes, p.Sharing.Nodes...)

@@ -6,9 +6,9 @@ import (
 	"fmt"
 	"math/bits"
 	"reflect"
-	"slices"
 	"sync"
 
+	"pagemesh/dsm/layout"
 	"pagemesh/pagetable"
 	"pagemesh/pagetable/vm"
 )
@@ -17,7 +17,7 @@ import (
 var ErrHeapFull = errors.New("heap is full")
 
 // A heap cuts its region into chunks. Chunk 0 holds the heap's own words; a chunk of small objects holds
-// objects of one class, all handed out by the Heap value that took the chunk; a large object has a
+// objects of one class and type, all handed out by the Heap value that took the chunk; a large object has a
 // run of chunks for itself. Every chunk or run begins with a head:
 //
 //	word 0   class of the objects: their size in bytes; of a run, its number of chunks with runMark
@@ -46,15 +46,25 @@ type Heap struct {
 	large *Mutex
 	chunk uint64 // bytes
 
-	mu      sync.Mutex // guards what follows
-	classes map[uint64]*classList
+	mu    sync.Mutex // guards what follows
+	lists map[objects]*classList
+	// owners are the lists by the offsets of their chunks.
+	owners map[uint64]*classList
 }
 
-// classList is what a Heap has of one class.
+// objects are what a chunk is for: one class, and one type, so that reports can name what lies in a page.
+type objects struct {
+	class uint64
+	elem  reflect.Type
+}
+
+// classList is what a Heap has of one class and type.
 type classList struct {
+	objects
 	free   []uint64 // offsets of objects
 	chunks []uint64 // offsets of its chunks
 	look   int      // the chunk whose freed objects to take back next
+	mixed  bool     // objects of other types were taken from it
 }
 
 // NewHeap opens the heap in r, which must be used for nothing else. A region that was just created is an
@@ -65,7 +75,8 @@ func NewHeap(s *Space, r *Region) (*Heap, error) {
 		return nil, fmt.Errorf("heap in region %q: %w: make it a sequential one", r.name, ErrConsistency)
 	}
 	h := &Heap{
-		r: r, large: s.Mutex("heap/" + r.name), chunk: max(minChunk, uint64(r.PageSize())), classes: map[uint64]*classList{},
+		r: r, large: s.Mutex("heap/" + r.name), chunk: max(minChunk, uint64(r.PageSize())),
+		lists: map[objects]*classList{}, owners: map[uint64]*classList{},
 	}
 	if r.size < 2*h.chunk {
 		return nil, fmt.Errorf("heap in region %q of %d bytes: give it at least %d", r.name, r.size, 2*h.chunk)
@@ -129,7 +140,7 @@ func MakeSlice[T any](ctx context.Context, h *Heap, n int) (Array[T], error) {
 		return Array[T]{}, fmt.Errorf("allocate %d %v of %d bytes in heap %q of %d bytes: %w", n, reflect.TypeFor[T](), size,
 			h.r.name, h.r.size, ErrHeapFull)
 	}
-	off, err := h.allocate(ctx, size*uint64(n))
+	off, err := h.allocate(ctx, size*uint64(n), reflect.TypeFor[T]())
 	if err != nil {
 		return Array[T]{}, fmt.Errorf("allocate %d bytes in heap %q: %w", size*uint64(n), h.r.name, err)
 	}
@@ -160,27 +171,21 @@ func classOf(n uint64) uint64 {
 	return (n + step - 1) &^ (step - 1)
 }
 
-func (h *Heap) allocate(ctx context.Context, n uint64) (uint64, error) {
+// allocate returns n zero bytes for values of type elem.
+func (h *Heap) allocate(ctx context.Context, n uint64, elem reflect.Type) (uint64, error) {
 	class := classOf(n)
 	if class > (h.chunk-chunkHead)/4 {
-		return h.allocateRun(ctx, n)
+		off, err := h.allocateRun(ctx, n)
+		if err == nil {
+			h.r.m.typed(layout.Range{Start: off, End: off + n, Stride: n, Type: textOf(elem), Heap: true})
+		}
+		return off, err
 	}
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	l := h.classes[class]
-	if l == nil {
-		l = &classList{}
-		h.classes[class] = l
-	}
-	if len(l.free) == 0 {
-		if err := h.takeBack(ctx, l); err != nil {
-			return 0, err
-		}
-	}
-	if len(l.free) == 0 {
-		if err := h.addChunk(ctx, l, class); err != nil {
-			return 0, err
-		}
+	l, err := h.stocked(ctx, objects{class, elem})
+	if err != nil {
+		return 0, err
 	}
 	off := l.free[len(l.free)-1]
 	if err := h.zero(off, n); err != nil {
@@ -188,6 +193,47 @@ func (h *Heap) allocate(ctx context.Context, n uint64) (uint64, error) {
 	}
 	l.free = l.free[:len(l.free)-1]
 	return off, nil
+}
+
+// stocked returns a list with a free object.
+func (h *Heap) stocked(ctx context.Context, o objects) (*classList, error) {
+	l := h.lists[o]
+	if l == nil {
+		l = &classList{objects: o}
+		h.lists[o] = l
+	}
+	if len(l.free) == 0 {
+		if err := h.takeBack(ctx, l); err != nil {
+			return nil, err
+		}
+	}
+	if len(l.free) > 0 {
+		return l, nil
+	}
+	err := h.addChunk(ctx, l)
+	if errors.Is(err, ErrHeapFull) {
+		if other := h.mix(ctx, o.class); other != nil {
+			return other, nil
+		}
+	}
+	return l, err
+}
+
+// mix returns a list of the class and any type with a free object, or nil. It has no type from now on.
+func (h *Heap) mix(ctx context.Context, class uint64) *classList {
+	for _, l := range h.lists {
+		if l.class != class || len(l.free) == 0 && h.takeBack(ctx, l) != nil || len(l.free) == 0 {
+			continue
+		}
+		if !l.mixed {
+			l.mixed = true
+			for _, off := range l.chunks {
+				h.r.m.typed(layout.Range{Start: off, End: off + h.chunk, Heap: true})
+			}
+		}
+		return l
+	}
+	return nil
 }
 
 // takeBack looks once at each chunk, until it has found one with objects that others have freed.
@@ -211,18 +257,23 @@ func (h *Heap) takeBack(ctx context.Context, l *classList) error {
 }
 
 // addChunk takes a new chunk and cuts it into objects, the first of which is used first.
-func (h *Heap) addChunk(ctx context.Context, l *classList, class uint64) error {
+func (h *Heap) addChunk(ctx context.Context, l *classList) error {
 	off, err := h.takeChunks(ctx, 1)
 	if err != nil {
 		return err
 	}
-	if err := h.r.Store(ctx, int64(off+classAt), class); err != nil {
+	if err := h.r.Store(ctx, int64(off+classAt), l.class); err != nil {
 		return err
 	}
 	l.chunks = append(l.chunks, off)
-	for at := off + chunkHead + (h.chunk-chunkHead)/class*class; at > off+chunkHead; {
-		at -= class
+	h.owners[off] = l
+	start, end := off+chunkHead, off+chunkHead+(h.chunk-chunkHead)/l.class*l.class
+	for at := end; at > start; {
+		at -= l.class
 		l.free = append(l.free, at)
+	}
+	if !l.mixed {
+		h.r.m.typed(layout.Range{Start: start, End: end, Stride: l.class, Type: textOf(l.elem), Heap: true})
 	}
 	return nil
 }
@@ -308,7 +359,7 @@ func (h *Heap) free(ctx context.Context, off uint64) error {
 	case head == 0 || head&runMark != 0 || (off-chunk-chunkHead)%head != 0:
 		return fmt.Errorf("it is no object of this heap: %w", ErrRange)
 	}
-	if h.freeHere(chunk, head, off) {
+	if h.freeHere(chunk, off) {
 		return nil
 	}
 	for {
@@ -326,21 +377,15 @@ func (h *Heap) free(ctx context.Context, off uint64) error {
 }
 
 // freeHere takes an object back if this Heap has handed it out.
-func (h *Heap) freeHere(chunk, class, off uint64) bool {
+func (h *Heap) freeHere(chunk, off uint64) bool {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	l := h.classes[class]
-	if l == nil || !l.has(chunk) {
+	l := h.owners[chunk]
+	if l == nil {
 		return false
 	}
 	l.free = append(l.free, off)
 	return true
-}
-
-// has reports whether the chunk is of this list. Chunks are taken in ascending order.
-func (l *classList) has(chunk uint64) bool {
-	_, found := slices.BinarySearch(l.chunks, chunk)
-	return found
 }
 
 // freeRun puts a run into the list of free runs, which is in ascending order, and joins neighbours.

@@ -43,7 +43,7 @@ func TestProgramsAgreeOnLayout(t *testing.T) {
 	_, sockets := serving(t, 2)
 	outputs := runPrograms(t, "layout", sockets, 0)
 	const why = `slice of region "stats": exists with other options: region "stats" is an array of ` +
-		`dsm_test.stats/24{Hits int64 @0; Misses int64 @8; Last [2]struct { At float32 }/4{At float32 @0} @16}, ` +
+		`dsm_test.stats/24{Hits int64 @0; Misses int64 @8; Last [2]struct/4{At float32 @0} @16}, ` +
 		"not of int64: region exists with other options\n"
 	for i, want := range []string{"<nil> true <nil>\n" + why, "<nil> true <nil>\n"} {
 		if outputs[i] != want {

@@ -24,6 +24,8 @@ type region struct {
 	mapped bool
 	// release: several nodes may write a page at once.
 	release bool
+	types   types
+	viewed  viewed
 }
 
 // open implements backend.

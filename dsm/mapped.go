@@ -17,6 +17,8 @@ type mapping struct {
 	a    *attachment
 	meta pagetable.Region
 	b    []byte
+
+	viewed viewed
 }
 
 // transfer implements memory.
@@ -55,6 +57,9 @@ func (m *mapping) word(_ context.Context, off int64, o wordOp) (v uint64, ok boo
 func (m *mapping) pin(ctx context.Context, h hold) ([]byte, error) {
 	if !m.a.maps(m.meta.ID) {
 		return nil, errUnmapped
+	}
+	if m.viewed.news(h.elem) {
+		m.typed(arrayOf(h.elem, m.meta.Size))
 	}
 	q := question{kind: askPin, region: m.meta.ID, span: h.span, arg: uint64(h.access)}
 	if _, err := m.a.ask(ctx, q); err != nil {
@@ -176,7 +181,7 @@ func Slice[T any](r *Region) ([]T, error) {
 	if vm.SizeOf[T]() == 0 {
 		return nil, fmt.Errorf("slice of region %q: %v has no size", r.name, reflect.TypeFor[T]())
 	}
-	if err := r.m.(*mapping).declare(layoutOf(reflect.TypeFor[T]())); err != nil {
+	if err := r.m.(*mapping).declare(textOf(reflect.TypeFor[T]())); err != nil {
 		return nil, fmt.Errorf("slice of region %q: %w", r.name, err)
 	}
 	return vm.Cast[T](b), nil

@@ -46,12 +46,15 @@ func (r *region) pinPage(ctx context.Context, index uint64, h hold) error {
 		}
 		pg.mu.Unlock()
 	}
-	in := r.within(index, h.span)
+	if r.viewed.news(h.elem) {
+		r.types.set(arrayOf(h.elem, r.meta.Load().Size))
+	}
+	in := r.part(index, h.span)
 	return r.one(index, waiter{want: h.access, op: opPin, off: int(in.off), size: int(in.n), site: h.site}).wait(ctx)
 }
 
-// within returns the part of a span that lies in a page, from the page's start.
-func (r *region) within(index uint64, sp span) span {
+// part returns the part of a span that lies in a page, from the page's start.
+func (r *region) part(index uint64, sp span) span {
 	page := int64(index << r.shift)
 	from, to := max(sp.off, page), min(sp.off+sp.n, page+int64(r.pageSize()))
 	return span{from - page, to - from}

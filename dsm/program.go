@@ -260,6 +260,8 @@ func (p *program) wait(ctx context.Context, q question) (value uint64, data []by
 		err = p.pin(ctx, q)
 	case askDeclare:
 		_, err = p.s.propose(ctx, layoutChange(q.region, string(q.data)))
+	case askTyped:
+		err = p.typed(q)
 	case askEchoEnd:
 		err = p.echo.close()
 	case askHome:
@@ -398,7 +400,7 @@ func (p *program) pin(ctx context.Context, q question) error {
 	if err != nil {
 		return err
 	}
-	v := heldView{q.region, hold{q.span, a, 0}}
+	v := heldView{q.region, hold{span: q.span, access: a}}
 	if _, err := r.pin(ctx, v.h); err != nil {
 		return err
 	}
@@ -409,7 +411,7 @@ func (p *program) pin(ctx context.Context, q question) error {
 }
 
 func (p *program) unpin(q question) {
-	v := heldView{q.region, hold{q.span, pagetable.Access(q.arg), 0}}
+	v := heldView{q.region, hold{span: q.span, access: pagetable.Access(q.arg)}}
 	p.mu.Lock()
 	held := p.holds[v] > 0
 	if held {

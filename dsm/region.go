@@ -6,6 +6,7 @@ import (
 	"io"
 	"math/bits"
 
+	"pagemesh/dsm/layout"
 	"pagemesh/pagetable"
 )
 
@@ -84,6 +85,8 @@ type memory interface {
 	unpin(h hold)
 	// home returns the home of a page, 0 if it was lost.
 	home(index uint64) pagetable.NodeID
+	// typed says what lies in a part of the region.
+	typed(t layout.Range)
 }
 
 // span is a range of bytes of a region.

@@ -3,6 +3,7 @@ package dsm
 import (
 	"time"
 
+	"pagemesh/dsm/layout"
 	"pagemesh/dsm/sharing"
 	"pagemesh/pagetable"
 )
@@ -80,6 +81,7 @@ type PageStats struct {
 	Sites   []SiteStats        `json:"sites"`   // where attached programs waited for it
 	// Sharing is what its members have counted of how they share it, of late: see package sharing. Verdict is what
 	// follows from that, and Note says it in one sentence.
+	Types   []layout.Range  `json:"types"` // what lies in the page, as far as programs have said: see package layout
 	Sharing sharing.Page    `json:"sharing"`
 	Verdict sharing.Verdict `json:"verdict"`
 	Note    string          `json:"note"`

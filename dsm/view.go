@@ -26,7 +26,8 @@ type View struct {
 type hold struct {
 	span
 	access pagetable.Access
-	site   uintptr // program counter of the call that took the view
+	site   uintptr      // program counter of the call that took the view
+	elem   reflect.Type // what the region is an array of; nil if the view doesn't say
 }
 
 // View pins the bytes [off, off+n) for reading (pagetable.ReadAccess) or writing
@@ -35,7 +36,7 @@ type hold struct {
 //
 //go:noinline
 func (r *Region) View(ctx context.Context, off, n int64, a pagetable.Access) (*View, error) {
-	h := hold{span{off, n}, a, callerPC()}
+	h := hold{span: span{off, n}, access: a, site: callerPC()}
 	b, err := r.pin(ctx, h)
 	if err != nil {
 		return nil, err
@@ -91,7 +92,7 @@ func ViewOf[T any](ctx context.Context, r *Region, index, count int64, a pagetab
 		return TypedView[T]{}, fmt.Errorf("elements [%d, %d+%d) of %d bytes in region %q, which has %d bytes: %w",
 			index, index, count, size, r.name, r.size, ErrRange)
 	}
-	h := hold{span{index * size, count * size}, a, callerPC()}
+	h := hold{span{index * size, count * size}, a, callerPC(), reflect.TypeFor[T]()}
 	b, err := r.pin(ctx, h)
 	if err != nil {
 		return TypedView[T]{}, err

@@ -24,14 +24,15 @@ such lines, and the words that each node wrote.
 
 The JSON value is an array of {region, page, offset, size, home, read_faults,
 write_faults, ahead, upgrades, invalidations, moves, evictions, bytes_in, bytes_out,
-bytes_changed, stall_ns, lost_ns, nodes, writers, sites, sharing, verdict, note}; ahead
+bytes_changed, stall_ns, lost_ns, nodes, writers, sites, types, sharing, verdict, note}; ahead
 counts fetches before a program touched the page, evictions copies given up because
 memory was short; stall_ns sums all waits, lost_ns shares the time among those that wait
 at once; nodes are those that faulted, writers is an array of {node, words, spans} and
 spans one of {start, end}, in bytes of the page; sites is an array of {node, line,
 function, access, samples}, of programs that map memory.
 
-sharing is what was counted of late: home, asked, queued, and nodes, an array of {node,
+types is what programs have said lies in the page, an array of {start, end, stride, type,
+heap} in bytes of the region. sharing is what was counted of late: home, asked, queued, and nodes, an array of {node,
 read_faults, write_faults, upgrades, returns, eager, tenures, short, copies, brief, taken,
 places, under_lock, wait_ns, written, again, read, read_again, lock}. verdict is what
 follows: class, proven, confidence, thrashes, home, better_home, lock, writers, readers,
