@@ -2,6 +2,7 @@ package bench
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"reflect"
 	"slices"
@@ -155,6 +156,17 @@ func check(err error) {
 	if err != nil {
 		panic(failure{err})
 	}
+}
+
+// acquire locks a mutex and returns its token. If whoever held it before has died, what it was doing under the
+// mutex is lost, and so is the run.
+func acquire(ctx context.Context, mu *dsm.Mutex) (token uint64) {
+	token, err := mu.Lock(ctx)
+	if errors.Is(err, dsm.ErrOwnerDied) {
+		err = errors.Join(err, mu.Unlock())
+	}
+	check(err)
+	return token
 }
 
 // guard calls f and returns the error that ended it.

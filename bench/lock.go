@@ -65,8 +65,7 @@ func lock(ctx context.Context, r *Rank) error {
 func lockCached(ctx context.Context, m *dsm.Mutex) (s samples) {
 	for range 20 {
 		s.timeEach(500, func() {
-			_, err := m.Lock(ctx)
-			check(err)
+			acquire(ctx, m)
 			check(m.Unlock())
 		})
 	}
@@ -86,8 +85,7 @@ func (r *Rank) lockInTurn(ctx context.Context, m *dsm.Mutex, turns int, holds *d
 	pair := r.Space.Barrier("bench/"+r.name+"/pair", 2)
 	check(pair.Wait(ctx))
 	for i := range mine {
-		token, err := m.Lock(ctx)
-		check(err)
+		token := acquire(ctx, m)
 		mine[i] = tenure{token: token, from: time.Now()}
 		time.Sleep(lockHold)
 		mine[i].till = time.Now()
@@ -125,8 +123,7 @@ const bumps = 200
 // bump counts in a word under the mutex.
 func bump(ctx context.Context, m *dsm.Mutex, count *dsm.Region, off int64) {
 	for range bumps {
-		_, err := m.Lock(ctx)
-		check(err)
+		acquire(ctx, m)
 		n, err := count.Load(ctx, off)
 		check(err)
 		check(count.Store(ctx, off, n+1))

@@ -88,8 +88,7 @@ func (t *table) add(counts map[string]*tally) {
 // addTo adds entries to a base stripe and those that continue it.
 func (t *table) addTo(i int, entries []entry) {
 	mu := t.rank.Mutex(fmt.Sprintf("stripe/%d", i))
-	_, err := mu.Lock(t.ctx)
-	check(err)
+	acquire(t.ctx, mu)
 	for len(entries) > 0 {
 		w := t.stripes.Write(i, i+1)
 		s := &w.Data[0]

@@ -59,8 +59,7 @@ func (t team) exclude(name string) func(f func()) {
 	}
 	mu := t.r.Mutex(name)
 	return func(f func()) {
-		_, err := mu.Lock(t.ctx)
-		check(err)
+		acquire(t.ctx, mu)
 		f()
 		check(mu.Unlock())
 	}

@@ -31,8 +31,8 @@ const (
 	askPin
 	askUnpin
 	// askLock locks the mutex that is called data; its value in the program is number arg. The answer's
-	// value is the fencing token, and its data the index of the loan, if the mutex is lent: then askGiveBack
-	// unlocks it, once it is wanted, and otherwise askUnlock.
+	// value is the fencing token, also with ErrOwnerDied, and its data the index of the loan, if the mutex is
+	// lent: then askGiveBack unlocks it, once it is wanted, and otherwise askUnlock.
 	askLock
 	askUnlock
 	askGiveBack

@@ -37,7 +37,7 @@ const (
 var wireErrors = []error{
 	errors.New("remote"), ErrMismatch, ErrNotExist, ErrClosed, ErrNodeLost, coherence.ErrLeaveBusy,
 	coherence.ErrNotMember, errNotCoordinator, ErrNotHeld, ErrNotMapped, ErrRange, ErrTimeout, ErrMemory, context.Canceled,
-	ErrDeadlock,
+	ErrDeadlock, ErrOwnerDied,
 }
 
 // remoteError is an error that a peer has answered with.

@@ -96,6 +96,7 @@
 //	ErrClosed      after Close or Leave, and for whoever was waiting then
 //	ErrDeadlock    a Lock that would never have returned
 //	ErrNodeLost    what was needed went down with a node, or this node was declared lost
+//	ErrOwnerDied   with the mutex: whoever had it before died
 //	ErrTimeout     no answer within Config.FaultTimeout
 //	ErrRange       bytes, words or elements beyond the region
 //	ErrMisaligned  a word at an offset that is not a multiple of 8
@@ -121,7 +122,7 @@
 // had the only copy and the pages whose home it was. The others learn of it at once if its connections
 // break, as they do when a process ends, and within seconds if it falls silent. From then on an access
 // that needs such a page fails with ErrNodeLost and never returns zeros; everything else goes on. A
-// mutex that the node held goes to the next in line (LockStatus says OwnerDied) with a greater token,
+// mutex that the node held goes to the next in line, which gets ErrOwnerDied with it, and a greater token,
 // so that what the token guards can refuse a holder that is only cut off. So do permits that it had, and the right to read. A barrier that the node took
 // part in is broken for good.
 //

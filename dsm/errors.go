@@ -11,6 +11,9 @@ var (
 	// the home of a page, or a party of a barrier. It is also the reason of Space.Err in a node that the
 	// others have declared lost, and of everything where too few members are left to agree.
 	ErrNodeLost = errors.New("node lost")
+	// ErrOwnerDied is returned by Mutex.Lock to a caller that holds the mutex: whoever held it before died with
+	// it, or may have. See Mutex.
+	ErrOwnerDied = errors.New("the owner before died")
 	// ErrTimeout says that an access without a context, or with context.Background(), waited longer than
 	// Config.FaultTimeout for a page.
 	ErrTimeout = errors.New("page did not arrive in time")

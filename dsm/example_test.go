@@ -225,6 +225,30 @@ func ExampleMutex() {
 	// Output: 3000
 }
 
+// A node crashes with the mutex locked. The one that gets it next hears of it, holds it, and brings in order what
+// it guards; those after it notice nothing.
+func ExampleMutex_ownerDied() {
+	nodes := threeNodes()
+	defer closeAll(nodes[:2])
+	balances := everywhere(nodes[:2], "balances", dsm.RegionOptions{Size: 4096})
+	must(nodes[2].Mutex("balances").Lock(ctx))
+	check(nodes[2].Close()) // without Leave this is a crash to the others
+
+	for rank, node := range nodes[:2] {
+		mu := node.Mutex("balances")
+		_, err := mu.Lock(ctx)
+		if errors.Is(err, dsm.ErrOwnerDied) {
+			err = balances[rank].Store(ctx, 0, 100) // as the books have it
+		}
+		check(err)
+		fmt.Println(must(balances[rank].Load(ctx, 0)))
+		check(mu.Unlock())
+	}
+	// Output:
+	// 100
+	// 100
+}
+
 // Any number of readers, or one writer: a node that reads again and again asks nobody until somebody writes.
 func ExampleRWMutex() {
 	nodes := threeNodes()

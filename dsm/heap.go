@@ -294,10 +294,20 @@ func (h *Heap) takeChunks(ctx context.Context, n uint64) (uint64, error) {
 	}
 }
 
+// lockRuns locks the list of free runs. Invariant: between any two words that are written under the lock, the
+// list is whole, so whoever comes after one that died goes on. The run that it was about to take or to give stays
+// allocated.
+func (h *Heap) lockRuns(ctx context.Context) error {
+	if _, err := h.large.Lock(ctx); err != nil && !errors.Is(err, ErrOwnerDied) {
+		return err
+	}
+	return nil
+}
+
 // allocateRun returns a large object: the first free run that is long enough, or new chunks.
 func (h *Heap) allocateRun(ctx context.Context, n uint64) (off uint64, err error) {
 	chunks := (n + chunkHead + h.chunk - 1) / h.chunk
-	if _, err := h.large.Lock(ctx); err != nil {
+	if err := h.lockRuns(ctx); err != nil {
 		return 0, err
 	}
 	defer func() { err = errors.Join(err, h.large.Unlock()) }()
@@ -390,7 +400,7 @@ func (h *Heap) freeHere(chunk, off uint64) bool {
 
 // freeRun puts a run into the list of free runs, which is in ascending order, and joins neighbours.
 func (h *Heap) freeRun(ctx context.Context, off, head uint64) (err error) {
-	if _, err := h.large.Lock(ctx); err != nil {
+	if err := h.lockRuns(ctx); err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, h.large.Unlock()) }()
@@ -430,8 +440,13 @@ func (h *Heap) absorb(ctx context.Context, length, next uint64) (uint64, uint64,
 	return length + head&^runMark, after, err
 }
 
+// setRun writes the head of a free run. If it is in the list and grows over the next one, that leaves the list
+// first.
 func (h *Heap) setRun(ctx context.Context, off, length, next uint64) error {
-	return errors.Join(h.r.Store(ctx, int64(off+classAt), runMark|length), h.r.Store(ctx, int64(off+freedAt), next))
+	if err := h.r.Store(ctx, int64(off+freedAt), next); err != nil {
+		return err
+	}
+	return h.r.Store(ctx, int64(off+classAt), runMark|length)
 }
 
 // zeros is what new objects are filled with.

@@ -142,24 +142,25 @@ func (e *syncEngine) recall(id locks.ID) {
 	switch {
 	case l == nil || !l.recall():
 	case e.err != nil || e.s.intervals.idle():
-		e.takeBack(id, l)
+		e.takeBack(id, l, false)
 	default:
 		l.flushing = true
 		e.s.running.Go(func() {
 			_ = e.s.intervals.release() // if the node ends, nobody else gets it
-			e.do(func() { e.takeBack(id, l) })
+			e.do(func() { e.takeBack(id, l, false) })
 		})
 	}
 }
 
-// takeBack returns a mutex to the machine, unless that has been done. The caller holds e.mu.
-func (e *syncEngine) takeBack(id locks.ID, l *lentMutex) {
+// takeBack returns a mutex to the machine, unless that has been done. died says that the program died while it
+// had it locked. The caller holds e.mu.
+func (e *syncEngine) takeBack(id locks.ID, l *lentMutex, died bool) {
 	if e.lent[id] != l {
 		return
 	}
 	delete(e.lent, id)
 	e.recentLoan.CompareAndSwap(l, nil)
-	e.m.Return(id, l.waiter, locks.Token(l.token().Load()), &e.rd)
+	e.giveBack(id, l.waiter, locks.Token(l.token().Load()), died)
 }
 
 // recallAll ends all loans like recall.
@@ -174,24 +175,25 @@ func (e *syncEngine) givenBack(id locks.ID, words *vm.Words) (ok bool) {
 	e.do(func() {
 		l := e.lent[id]
 		if ok = l != nil && l.words == words && l.giveBack(); ok {
-			e.takeBack(id, l)
+			e.takeBack(id, l, false)
 		}
 	})
 	return ok
 }
 
 // endLoans takes back all mutexes of a program that has ended, and returns the names of those that it had
-// locked. The caller has released what the program has written.
+// locked: the next holders of these hear of it. The caller has released what the program has written.
 func (e *syncEngine) endLoans(words *vm.Words) (locked []string) {
 	e.do(func() {
 		for id, l := range e.lent {
 			if l.words != words {
 				continue
 			}
-			if l.state().Swap(loanOver) != loanKept && !l.flushing {
+			died := l.state().Swap(loanOver) != loanKept && !l.flushing
+			if died {
 				locked = append(locked, l.name)
 			}
-			e.takeBack(id, l)
+			e.takeBack(id, l, died)
 		}
 	})
 	return locked

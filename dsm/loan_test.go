@@ -131,9 +131,14 @@ func TestMutexesOfAProgramThatDies(t *testing.T) {
 			t.Fatalf("%v\n%s", err, cmd.Stderr)
 		}
 	}
-	for _, name := range []string{"kept", "locked"} {
-		if _, err := spaces[1].Mutex(name).Lock(patient(t)); err != nil {
-			t.Error(err)
+	for name, want := range map[string]error{"kept": nil, "locked": dsm.ErrOwnerDied} {
+		for i, s := range []*dsm.Space{spaces[1], spaces[0], spaces[1]} {
+			mu := s.Mutex(name)
+			if token, err := mu.Lock(patient(t)); !errors.Is(err, want) || token == 0 {
+				t.Errorf("lock %d of %q: token %d, error %v, want %v", i, name, token, err, want)
+			}
+			unlock(t, mu)
+			want = nil
 		}
 	}
 	for _, s := range spaces {

@@ -83,7 +83,8 @@ func (p *program) begin(ctx context.Context, w *syncWaiter, then func(wakening))
 // caller returns who asks q.
 func (p *program) caller(q question) caller { return caller{p, q.goroutine, uintptr(q.site)} }
 
-// lock locks a mutex and lends it to the program, if it can. Then the answer's data says which loan it is.
+// lock locks a mutex and lends it to the program, if it can. Then the answer's data says which loan it is. One
+// whose owner has died is not lent, since the answer is an error.
 func (p *program) lock(ctx context.Context, q question) {
 	m, err := p.enter(q)
 	if err != nil {
@@ -95,7 +96,7 @@ func (p *program) lock(ctx context.Context, q question) {
 		if l, ok := p.loan(m.id); err == nil && ok && p.s.sync.lend(&m.nodeMutex, token, l) {
 			data = binary.AppendUvarint(nil, uint64(l.index))
 		}
-		if err != nil || data != nil {
+		if !how.holds() || data != nil {
 			p.exit(q.arg, m)
 		}
 		p.endSync(q, token, data, err)

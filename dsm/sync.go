@@ -15,6 +15,23 @@ var ErrNotHeld = errors.New("not held")
 // Mutex is a lock of the space, known by its name at all nodes. Waiting nodes get it first come, first
 // served; at the node that had it last it is taken again without a message. A Mutex value may be
 // shared by goroutines. It is not reentrant.
+//
+// A Mutex is robust, as pthread_mutexattr_setrobust has it: if whoever holds it dies, the next caller of Lock
+// gets the mutex together with ErrOwnerDied, once for one death. It must bring in order what the mutex guards, or
+// say for whom it is lost, and unlock:
+//
+//	token, err := mu.Lock(ctx)
+//	if errors.Is(err, dsm.ErrOwnerDied) {
+//		err = repair() // the mutex is locked
+//	} else if err != nil {
+//		return err // it is not
+//	}
+//	defer mu.Unlock()
+//
+// An attached program dies if it ends, in whatever way, while it has the mutex locked; a node, if it is lost,
+// or closes, while one of its programs or goroutines has. Of a lost node nobody knows whether it had unlocked a
+// mutex that it kept for its next use, nor, if it was the mutex's home, whether the mutex was locked at all,
+// even if it never was: ErrOwnerDied comes in these cases too. It never fails to come.
 type Mutex struct {
 	name string
 	m    mutex
@@ -32,8 +49,8 @@ func (s *Space) Mutex(name string) *Mutex { return &Mutex{name: name, m: s.b.mut
 
 // Lock waits for the mutex until ctx ends. It returns a fencing token: of two acquisitions anywhere in
 // the space the later has the greater token, so that whoever is written to can refuse a holder that
-// was cut off meanwhile. Its errors are ErrClosed, ErrNodeLost if this node is cut off, ErrDeadlock if
-// it would never return, or the cause of ctx.
+// was cut off meanwhile. With the error ErrOwnerDied the mutex is locked, see Mutex. Its other errors
+// are ErrClosed, ErrNodeLost if this node is cut off, ErrDeadlock if it would never return, or the cause of ctx.
 //
 //go:noinline
 func (m *Mutex) Lock(ctx context.Context) (token uint64, err error) {
@@ -41,7 +58,7 @@ func (m *Mutex) Lock(ctx context.Context) (token uint64, err error) {
 		token, err = m.m.lock(ctx, caller{goroutine: goroutine(), site: callerPC()})
 	}
 	if err != nil {
-		return 0, fmt.Errorf("lock mutex %q: %w", m.name, err)
+		return token, fmt.Errorf("lock mutex %q: %w", m.name, err)
 	}
 	return token, nil
 }
@@ -66,6 +83,9 @@ type pool interface {
 // comes to read after a writer has begun to wait waits behind it. A node keeps its right to read, or to
 // write, until somebody elsewhere needs the lock, and until then takes it again without a message to others.
 // An RWMutex value may be shared by goroutines. It is not reentrant, not even for readers.
+//
+// It is not robust as a Mutex is: readers come in any number at once, and each of them would have to hear that a
+// writer died. Only LockStatus.OwnerDied says so.
 type RWMutex struct {
 	name string
 	p    pool

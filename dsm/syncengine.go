@@ -50,14 +50,15 @@ func (m *nodeMutex) unlock() error {
 	if err := m.e.s.intervals.release(); err != nil {
 		return err
 	}
-	if !m.e.unlock(m) {
+	if !m.e.unlock(m, false) {
 		return ErrNotHeld
 	}
 	return nil
 }
 
-// abandon unlocks the mutex if its program has ended with it, and reports whether it had.
-func (m *nodeMutex) abandon() bool { return m.e.unlock(m) }
+// abandon unlocks the mutex if its program has ended with it, and reports whether it had. The next holder hears
+// of it.
+func (m *nodeMutex) abandon() bool { return m.e.unlock(m, true) }
 
 // wait implements backend.
 func (s *node) wait(ctx context.Context, name string, parties int) error {
@@ -148,12 +149,17 @@ func (e *syncEngine) release() {
 	}
 }
 
+// holds reports whether the waiter has what it waited for.
+func (w wakening) holds() bool { return w.err == nil && w.Err.Holds() }
+
 func (w wakening) error() error {
 	switch {
 	case w.err != nil:
 		return w.err
-	case w.Err.Holds():
+	case w.Err == locks.OK:
 		return nil
+	case w.Err == locks.OwnerDied:
+		return ErrOwnerDied
 	case w.Err == locks.Mismatch:
 		return fmt.Errorf("%w: others use it with another number of parties or permits", ErrMismatch)
 	case w.Err == locks.Leaving, w.Err == locks.Canceled:
@@ -234,15 +240,24 @@ func (e *syncEngine) await(ctx context.Context, w *syncWaiter) (wakening, bool) 
 	}
 }
 
-func (e *syncEngine) unlock(m *nodeMutex) (held bool) {
+// unlock ends a possession of m. died says that it is not the holder's own doing.
+func (e *syncEngine) unlock(m *nodeMutex, died bool) (held bool) {
 	e.do(func() {
-		if held = m.holder != 0 && e.m.Unlock(m.id, m.holder, &e.rd); held {
+		if held = m.holder != 0 && e.giveBack(m.id, m.holder, 0, died); held {
 			m.holder = 0
 			e.held.clear(&m.holders)
 			e.recent.CompareAndSwap(m, nil)
 		}
 	})
 	return held
+}
+
+// giveBack ends a possession for the machine. The caller holds e.mu.
+func (e *syncEngine) giveBack(id locks.ID, w locks.Waiter, last locks.Token, died bool) (held bool) {
+	if died {
+		return e.m.Abandon(id, w, last, &e.rd)
+	}
+	return e.m.Return(id, w, last, &e.rd)
 }
 
 // lockHeld returns the name of a mutex that is locked here, "" if there is none that is known. Of several it is

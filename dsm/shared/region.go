@@ -41,9 +41,13 @@ func open(ctx context.Context, s *dsm.Space, name, form string, o dsm.RegionOpti
 	return r, nil
 }
 
-// lock locks a mutex. Whoever held it before may have died: what is under it must bear that.
+// lock locks a mutex. Whoever held it before may have died: what is under it bears that, because every change
+// takes effect with one store.
 func lock(ctx context.Context, mu *dsm.Mutex) error {
 	_, err := mu.Lock(ctx)
+	if errors.Is(err, dsm.ErrOwnerDied) {
+		return nil
+	}
 	return err
 }
 
