@@ -230,7 +230,8 @@ func ExampleMutex() {
 func ExampleMutex_ownerDied() {
 	nodes := threeNodes()
 	defer closeAll(nodes[:2])
-	balances := everywhere(nodes[:2], "balances", dsm.RegionOptions{Size: 4096})
+	homes := dsm.Placement{Nodes: []pagetable.NodeID{1, 2}} // who is lost takes the pages along that it is home of
+	balances := everywhere(nodes[:2], "balances", dsm.RegionOptions{Size: 4096, Placement: homes})
 	must(nodes[2].Mutex("balances").Lock(ctx))
 	check(nodes[2].Close()) // without Leave this is a crash to the others
 
