@@ -16,34 +16,32 @@ import (
 // asks all members twice what their goroutines hold and wait for, and package locks says what that means.
 // All who look agree on the wait that has to end, and its node ends it.
 
-// lookPauses bounds how much rarer a node looks the longer a wait lasts: each time after twice the time, up to
-// this multiple of Config.DeadlockAfter.
-const lookPauses = 32
+// maxLookPause bounds, in multiples of Config.DeadlockAfter, how rarely a node looks on behalf of a wait that
+// lasts: each time when it lasts twice as long as the time before.
+const maxLookPause = 32
 
-// lateness says how long a wait has lasted, as it was seen when the node looked now and then. The engine's mu
+// lateness says how long a wait has lasted, as far as it was seen, in nanoseconds of the clock. The engine's mu
 // guards it.
 type lateness struct {
-	since time.Time     // when it was seen first
-	look  time.Time     // when to look for a deadlock
-	pause time.Duration // between the last look and that one
+	since int64 // when it was seen first; 0 if it was not
+	look  int64 // when to look for a deadlock
 }
 
-// see notes that the wait lasts, and returns since when it does.
-func (l *lateness) see(now time.Time, after time.Duration) time.Time {
-	if l.since.IsZero() {
-		*l = lateness{since: now, look: now.Add(after), pause: after}
+// see notes that the wait lasts.
+func (l *lateness) see(now time.Time, after time.Duration) {
+	if l.since == 0 {
+		l.since, l.look = now.UnixNano(), now.Add(after).UnixNano()
 	}
-	return l.since
 }
 
 // due reports whether it is time to look for a deadlock with this wait, and plans the next time.
 func (l *lateness) due(now time.Time, after time.Duration) bool {
 	l.see(now, after)
-	if now.Before(l.look) {
+	if now.UnixNano() < l.look {
 		return false
 	}
-	l.pause = min(2*l.pause, lookPauses*after)
-	l.look = now.Add(l.pause)
+	lasted := time.Duration(now.UnixNano() - l.since)
+	l.look = now.Add(min(max(lasted, after), maxLookPause*after)).UnixNano()
 	return true
 }
 

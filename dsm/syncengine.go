@@ -83,8 +83,10 @@ type syncEngine struct {
 	// placed: the machine knows the homes of locks. The node has a view with them a little earlier; who
 	// used a lock by then would take the coordinator for its home.
 	placed atomic.Bool
-	mu     sync.Mutex // guards all that follows
-	m      *locks.Machine
+	// wakenings holds channels of waits that have ended, each a chan wakening, empty.
+	wakenings sync.Pool
+	mu        sync.Mutex // guards all that follows
+	m         *locks.Machine
 	// view is the one that the homes of the machine's epoch come from. Another epoch gets another one;
 	// within its epoch it changes, once, when the locks are placed.
 	view    *coherence.View
@@ -171,6 +173,7 @@ func (w wakening) error() error {
 func (e *syncEngine) init(s *node) {
 	e.s = s
 	e.waiters = map[locks.Waiter]*syncWaiter{}
+	e.wakenings.New = func() any { return make(chan wakening, 1) }
 	e.lent = map[locks.ID]*lentMutex{}
 }
 
@@ -222,22 +225,23 @@ func (e *syncEngine) begin(w *syncWaiter) {
 // await begins a wait and returns how it ended. It returns false if it was given up because
 // ctx is done.
 func (e *syncEngine) await(ctx context.Context, w *syncWaiter) (wakening, bool) {
-	w.woken = make(chan wakening, 1)
+	w.woken = e.wakenings.Get().(chan wakening)
 	e.begin(w)
+	var how wakening
 	select {
-	case how := <-w.woken: // the common case of one that ended at once
-		return how, true
+	case how = <-w.woken: // the common case of one that ended at once
 	default:
-	}
-	select {
-	case how := <-w.woken:
-		return how, true
-	case <-ctx.Done():
-		if e.cancel(w) {
-			return wakening{}, false
+		select {
+		case how = <-w.woken:
+		case <-ctx.Done():
+			if e.cancel(w) {
+				return wakening{}, false
+			}
+			how = <-w.woken
 		}
-		return <-w.woken, true
 	}
+	e.wakenings.Put(w.woken) // it has received, and does so once
+	return how, true
 }
 
 // unlock ends a possession of m. died says that it is not the holder's own doing.

@@ -129,10 +129,11 @@ func (e *syncEngine) useCallers() (u locks.Uses, waits, holds []caller) {
 		if !ok {
 			continue
 		}
+		w.late.see(now, e.s.cfg.DeadlockAfter)
 		waits = append(waits, w.by)
 		u.Waits = append(u.Waits, locks.Wait{
 			WaitID: locks.WaitID{Node: e.s.self, Waiter: id}, Lock: name,
-			Exclusive: w.mutex != nil || w.count == locks.Everything, Since: w.late.see(now, e.s.cfg.DeadlockAfter).UnixNano(),
+			Exclusive: w.mutex != nil || w.count == locks.Everything, Since: w.late.since,
 		})
 	}
 	hold := func(by caller, name locks.LockName, exclusive bool) {
