@@ -151,10 +151,10 @@ func TestFingerprintKnowsEveryField(t *testing.T) {
 		{copyState{}, []string{"access", "pending", "want", "zero", "readers", "writers", "deferred", "delayed"}},
 		{directory{}, []string{"state", "owner", "copies", "txn", "queue"}},
 		{transaction{}, []string{"request", "phase", "supplier", "orphaned", "waiting", "number"}},
-		{request{}, []string{"node", "access", "evicts"}},
+		{request{}, []string{"node", "access", "evicts", "site"}},
 		{release{}, []string{"version", "needed", "since", "twin", "flights", "lost", "following", "homed", "shared", "noted", "watched", "followers"}},
 		{following{}, []string{"on", "patience", "idle", "news", "missed"}},
-		{Message{}, []string{"Kind", "Page", "From", "To", "Epoch", "Access", "Requester", "Txn", "Content", "Version"}},
+		{Message{}, []string{"Kind", "Page", "From", "To", "Epoch", "Access", "Requester", "Txn", "Content", "Version", "Site"}},
 	} {
 		typ := reflect.TypeOf(known.state)
 		var fields []string

@@ -49,6 +49,7 @@ type request struct {
 	node   pagetable.NodeID
 	access pagetable.Access
 	evicts bool // with NoAccess: the node stays in the space, and may ask for the page again
+	site   uint32
 }
 
 func (r request) String() string {
@@ -112,7 +113,7 @@ func (p *Page) request(m Message, rd *Ready) {
 	if d.state == handedOff {
 		return
 	}
-	r := request{m.From, m.Access, m.Kind == Evict}
+	r := request{m.From, m.Access, m.Kind == Evict, m.Site}
 	if d.txn.phase != idle {
 		d.queue = append(d.queue, r)
 		return
@@ -174,7 +175,7 @@ func (p *Page) startWrite(rd *Ready) {
 	}
 	d.txn.phase = invalidating
 	for n := range d.txn.waiting.All() {
-		p.send(Message{Kind: Invalidate, To: n, Txn: d.txn.number}, rd)
+		p.send(Message{Kind: Invalidate, To: n, Requester: d.txn.node, Txn: d.txn.number, Site: d.txn.site}, rd)
 	}
 	p.afterAcks(rd)
 }
@@ -224,7 +225,9 @@ func (p *Page) grantHere(c Content, rd *Ready) {
 func (p *Page) forwardTo(supplier pagetable.NodeID, rd *Ready) {
 	t := &p.dir.txn
 	t.phase, t.supplier = forwarding, supplier
-	p.send(Message{Kind: Forward, To: supplier, Access: t.access, Requester: t.node, Txn: t.number}, rd)
+	p.send(Message{
+		Kind: Forward, To: supplier, Access: t.access, Requester: t.node, Txn: t.number, Site: t.site,
+	}, rd)
 }
 
 // settle enters what the finished transaction made true.

@@ -129,7 +129,7 @@ type Message struct {
 	Epoch uint64
 	// Access is the right wanted (Request, Forward), given (Grant) or held (Cancelled).
 	Access pagetable.Access
-	// Requester is who gets the Grant that a Forward asks for.
+	// Requester is who gets the Grant that a Forward asks for, or for whom an Invalidate is sent.
 	Requester pagetable.NodeID
 	// Txn numbers the transactions of a page at its home, from 1. It pairs answers with questions.
 	Txn uint32
@@ -138,6 +138,10 @@ type Message struct {
 	// Version is how many changes the home of a page of a release region has taken up: those that the bytes
 	// contain (Grant, Handoff), or up to that one (FlushAck, Update).
 	Version uint64
+	// Site is the place in the requester's program that makes it ask, as the requester numbers it; 0 if it is
+	// not known. Whoever sends a Request puts it there, and it comes with the Forward and the Invalidates that
+	// follow, so that a node can say to whom it lost a page. It decides nothing.
+	Site uint32
 }
 
 // String returns the message as one line of a trace.
@@ -157,6 +161,9 @@ func (m Message) String() string {
 	}
 	if m.Version != 0 {
 		s += fmt.Sprintf(" v%d", m.Version)
+	}
+	if m.Site != 0 {
+		s += fmt.Sprintf(" s%d", m.Site)
 	}
 	return s
 }

@@ -74,6 +74,9 @@ func (p *Page) Unpin(a pagetable.Access, rd *Ready) {
 // Delayed reports whether another node waits for a pin on this page to end.
 func (p *Page) Delayed() bool { return p.copy.delayed }
 
+// Deferred returns the message that waits, if Delayed.
+func (p *Page) Deferred() Message { return p.copy.deferred }
+
 // Step handles a message from another node, or from this one to itself.
 // Preconditions: m.Page is this page; m.From is a member of the epoch's view; m.Epoch is not later
 // than the page's.

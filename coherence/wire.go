@@ -10,8 +10,8 @@ import (
 )
 
 // messageFields is the length of the msgpack array that a message is on the wire: kind, page, epoch,
-// access, requester, txn, content, version.
-const messageFields = 8
+// access, requester, txn, content, version, site.
+const messageFields = 9
 
 // Codec writes and reads messages in their wire form. It reuses its memory, so it is for one
 // goroutine. Use NewCodec.
@@ -38,7 +38,7 @@ func (c *Codec) Encode(prefix byte, m Message) []byte {
 	_ = c.enc.EncodeArrayLen(messageFields)
 	for _, v := range [messageFields]uint64{
 		uint64(m.Kind), uint64(m.Page), m.Epoch, uint64(m.Access), uint64(m.Requester), uint64(m.Txn),
-		uint64(m.Content), m.Version,
+		uint64(m.Content), m.Version, uint64(m.Site),
 	} {
 		_ = c.enc.EncodeUint(v)
 	}
@@ -71,14 +71,14 @@ func fromFields(f [messageFields]uint64) (Message, error) {
 		return Message{}, fmt.Errorf("coherence: message kind %d is unknown", f[0])
 	case f[3] > uint64(pagetable.WriteAccess):
 		return Message{}, fmt.Errorf("coherence: access %d is unknown", f[3])
-	case f[4] > 1<<32-1 || f[5] > 1<<32-1:
-		return Message{}, fmt.Errorf("coherence: node %d or transaction %d has more than 32 bits", f[4], f[5])
+	case f[4] > 1<<32-1 || f[5] > 1<<32-1 || f[8] > 1<<32-1:
+		return Message{}, fmt.Errorf("coherence: node %d, transaction %d or site %d has more than 32 bits", f[4], f[5], f[8])
 	case f[6] >= uint64(contentEnd):
 		return Message{}, fmt.Errorf("coherence: content %d is unknown", f[6])
 	}
 	return Message{
 		Kind: Kind(f[0]), Page: pagetable.PageID(f[1]), Epoch: f[2], Access: pagetable.Access(f[3]),
 		Requester: pagetable.NodeID(f[4]), Txn: uint32(f[5]), Content: Content(f[6]),
-		Version: f[7],
+		Version: f[7], Site: uint32(f[8]),
 	}, nil
 }

@@ -25,6 +25,7 @@ func messages() *rapid.Generator[Message] {
 			Txn:       rapid.Uint32().Draw(t, "txn"),
 			Content:   Content(rapid.Uint8Range(0, uint8(contentEnd)-1).Draw(t, "content")),
 			Version:   rapid.Uint64().Draw(t, "version"),
+			Site:      rapid.Uint32().Draw(t, "site"),
 		}
 	})
 }
@@ -46,7 +47,7 @@ func TestMessageRoundTrip(t *testing.T) {
 
 // TestMessageFieldsAreChecked changes one field of a message to something that no node sends.
 func TestMessageFieldsAreChecked(t *testing.T) {
-	good := [messageFields]uint64{uint64(Grant), 7, 1, uint64(pagetable.ReadAccess), 0, 1, uint64(Bytes), 0}
+	good := [messageFields]uint64{uint64(Grant), 7, 1, uint64(pagetable.ReadAccess), 0, 1, uint64(Bytes), 0, 0}
 	for _, bad := range []struct {
 		field int
 		value uint64
@@ -59,6 +60,7 @@ func TestMessageFieldsAreChecked(t *testing.T) {
 		{4, 1 << 32, "more than 32 bits"},
 		{5, 1 << 32, "more than 32 bits"},
 		{6, uint64(contentEnd), "content 4"},
+		{8, 1 << 32, "more than 32 bits"},
 	} {
 		f := good
 		f[bad.field] = bad.value
@@ -159,8 +161,8 @@ func FuzzDecodeMessage(f *testing.F) {
 	for k := Request; k < kindEnd; k++ {
 		f.Add(bytes.Clone(c.Encode('p', Message{Kind: k, Page: 1 << 41, Epoch: 3, Txn: 70_000})[1:]))
 	}
-	f.Add([]byte("\x97\xff\xff\xff\xff\xff\xff\xff"))
-	f.Add([]byte("\xdd\x00\x00\x00\x07\x01\xc0\xc0\xc0\xc0\xc0\xc0"))
+	f.Add([]byte("\x99\xff\xff\xff\xff\xff\xff\xff\xff\xff"))
+	f.Add([]byte("\xdd\x00\x00\x00\x09\x01\xc0\xc0\xc0\xc0\xc0\xc0\xc0\xc0"))
 	f.Fuzz(func(t *testing.T, b []byte) {
 		c := NewCodec()
 		m, err := c.Decode(b)
