@@ -114,6 +114,42 @@ func (f *Footprint) Words() int {
 // Bytes returns how many bytes the marked words have.
 func (f *Footprint) Bytes() int { return f.Words() * wordSize }
 
+// Sketch returns the footprint at a coarser grain: bit i is set if a word of the i-th 64th of the page is
+// marked. In pages of fewer than 64 words several bits stand for one word.
+// Preconditions: size is that of the page, in bytes, a power of two.
+func (f *Footprint) Sketch(size int) (sketch uint64) {
+	words := size / wordSize
+	for i, w := range f.marks {
+		if w == 0 {
+			continue
+		}
+		if words >= 64*64 { // one bit for several marks
+			sketch |= 1 << (i * 64 * 64 / words)
+			continue
+		}
+		sketch |= spread(w, words) << (i * 64 * 64 / words)
+	}
+	return sketch
+}
+
+// spread returns the bits of a sketch that the 64 words of w make in a page of that many words, at most 2048.
+func spread(w uint64, words int) (bits uint64) {
+	if words < 64 {
+		for i := range 64 {
+			bits |= w >> (i * words / 64) & 1 << i
+		}
+		return bits
+	}
+	per := words / 64 // words that share a bit
+	for n := 1; n < per; n *= 2 {
+		w |= w >> n
+	}
+	for i := range 64 / per {
+		bits |= w >> (i * per) & 1 << i
+	}
+	return bits
+}
+
 // Intersects reports whether a word is marked in both.
 func (f *Footprint) Intersects(o *Footprint) bool {
 	for i := range min(len(f.marks), len(o.marks)) {
