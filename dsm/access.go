@@ -56,6 +56,7 @@ func (r *region) fill(a pagetable.Access, o op, sp *span, buf *[]byte) *batch {
 	limit := max(2, min(batchPages, batchBytes>>r.shift))
 	var b *batch
 	var w *work
+	var site uint32
 	for sp.n > 0 && (b == nil || len(b.waiters) < limit) {
 		index, in := uint64(sp.off)>>r.shift, int(sp.off)&(1<<r.shift-1)
 		n := min(sp.n, int64(1<<r.shift-in))
@@ -68,8 +69,9 @@ func (r *region) fill(a pagetable.Access, o op, sp *span, buf *[]byte) *batch {
 			continue
 		}
 		if b == nil {
-			b, w = r.newBatch(limit), r.s.getWork()
+			b, w, site = r.newBatch(limit), r.s.getWork(), r.s.sites.here()
 		}
+		wt.site = site
 		b.add(w, index, wt)
 	}
 	if b == nil {
@@ -147,7 +149,7 @@ func (b *batch) await(ctx context.Context) {
 	case <-ctx.Done():
 	}
 	for i := range b.waiters {
-		b.waiters[i].pg.withdraw(b.r.s, &b.waiters[i], context.Cause(ctx))
+		b.waiters[i].pg.withdraw(b.r, &b.waiters[i], context.Cause(ctx))
 	}
 	<-b.group.done
 }

@@ -153,6 +153,7 @@ func (r *region) slowWord(ctx context.Context, index uint64, in int, o wordOp) (
 // one starts a batch of a single fault.
 func (r *region) one(index uint64, wt waiter) *batch {
 	b, w := r.newBatch(1), r.s.getWork()
+	wt.site = r.s.sites.here()
 	b.add(w, index, wt)
 	r.s.putWork(w)
 	b.group.finish(nil)

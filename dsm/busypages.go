@@ -202,7 +202,7 @@ func (r *region) pageStats(index uint64, pg *page) PageStats {
 	t := &pg.traffic
 	st := PageStats{
 		Region: r.name(), Page: index, Offset: index << r.shift, Size: r.pageSize(), Home: pg.proto.Home(),
-		Counts: t.Counts, Nodes: []pagetable.NodeID{}, Writers: []Writer{}, Sites: t.siteStats(r.s.self),
+		Counts: t.Counts, Nodes: []pagetable.NodeID{}, Writers: []Writer{}, Sites: t.siteStats(r.s),
 	}
 	if t.ReadFaults+t.WriteFaults+t.Upgrades > 0 {
 		st.Nodes = append(st.Nodes, r.s.self)

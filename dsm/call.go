@@ -30,6 +30,7 @@ const (
 	callUses                       // JSON locks.Uses
 	callReset                      // forget what was counted
 	callEpoch                      // answer: the epoch, or 0 if it has not settled here; 8 bytes
+	callEvents                     // JSON eventQuestion → JSON eventAnswer after its length in 4 bytes, trace.Chunk
 	callKindEnd
 )
 
@@ -226,6 +227,8 @@ func (s *node) answerCall(from pagetable.NodeID, kind callKind, question []byte)
 		return marshal(s.sync.uses())
 	case callEpoch:
 		return binary.BigEndian.AppendUint64(nil, s.settledEpoch()), nil
+	case callEvents:
+		return s.answerEvents(question)
 	case callReset:
 		s.resetHere()
 		return nil, nil

@@ -10,3 +10,7 @@ func callerPC() uintptr {
 	runtime.Callers(3, pc[:])
 	return pc[0]
 }
+
+// callers fills pcs with the program counters that the calls on this goroutine's stack return to, from the
+// caller's on, and returns how many there are.
+func callers(pcs *[maxCalls]uintptr) int { return runtime.Callers(2, pcs[:]) }

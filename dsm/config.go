@@ -49,6 +49,9 @@ type Config struct {
 	// forgotten if others have copies, and come again when they are needed; pages homed here stay, and what
 	// does not fit beside them is ErrMemory. Default: half of the machine's memory.
 	MemoryLimit int64
+	// Events is how many events of page traffic this node keeps, the latest ones, for Space.Trace. Each takes 96
+	// bytes, and up to twice as many are kept. Default 32768.
+	Events int
 	// Serve is the path of a Unix socket at which this node serves the programs of this machine that
 	// attach to it (Linux only). Default empty: none.
 	Serve string
@@ -162,6 +165,9 @@ func (c Config) withDefaults() (Config, error) {
 	if c.MemoryLimit == 0 {
 		c.MemoryLimit = vm.MachineMemory() / 2
 	}
+	if c.Events == 0 {
+		c.Events = defaultEvents
+	}
 	if c.Logger == nil {
 		c.Logger = slog.Default()
 	}
@@ -179,6 +185,9 @@ func (c Config) validate() error {
 		if _, _, err := net.SplitHostPort(a); err != nil {
 			return fmt.Errorf("config: address %q: want host:port", a)
 		}
+	}
+	if c.Events < 0 || c.Events > maxKeptEvents {
+		return fmt.Errorf("config: Events is %d: want 0 to %d", c.Events, maxKeptEvents)
 	}
 	if c.Members < 0 || c.Rank < 0 || c.JoinTimeout < 0 || c.FaultTimeout < 0 || c.ViewWarning < 0 {
 		return fmt.Errorf("config: Members, Rank, JoinTimeout, FaultTimeout and ViewWarning must not be negative")

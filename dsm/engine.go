@@ -26,6 +26,10 @@ type work struct {
 	local []coherence.Message
 	// spare holds the bytes of a page that was taken away from programs before they were sent.
 	spare []byte
+	// uncounted is a fault that may have to be counted, see begin. at is the time of the present step, zero if nobody
+	// has asked for it.
+	uncounted *waiter
+	at        time.Time
 }
 
 // noCause is the cause of what no message has caused.
@@ -82,25 +86,18 @@ func (w *work) fault(r *region, index uint64, wt *waiter) bool {
 	if pg.repeats(wt) {
 		return false
 	}
-	if wt.seen {
-		pg.traffic.sampled(wt.where)
-	}
-	before := pg.proto.Access()
+	pg.locate(wt)
+	wt.held = pg.proto.Access()
 	pg.waiters = append(pg.waiters, wt)
+	w.uncounted, w.at = wt, time.Time{}
 	if w.s.memory.admit(r, pg) {
 		pg.proto.Fault(wt.want, &w.rd)
 		w.perform(r, pg, noCause, nil)
 	}
-	if n := len(pg.waiters); n == 0 || pg.waiters[n-1] != wt {
-		return true
+	if n := len(pg.waiters); n > 0 && pg.waiters[n-1] == wt {
+		w.begin(pg)
 	}
-	if wt.op == opTouch && wt.group == nil {
-		pg.traffic.Ahead++
-		return true
-	}
-	wt.start = time.Now()
-	wt.begun = w.s.waits.begin(wt.start)
-	pg.traffic.fault(before, wt, w.s.sync.lockHeld())
+	w.uncounted = nil
 	return true
 }
 
@@ -132,8 +129,9 @@ func (w *work) step(pg *page, m coherence.Message) {
 
 // unpin ends a pin. The caller holds pg.mu.
 func (w *work) unpin(r *region, pg *page, a pagetable.Access) {
+	cause := pg.proto.Deferred()
 	pg.proto.Unpin(a, &w.rd)
-	w.perform(r, pg, noCause, nil)
+	w.perform(r, pg, cause, nil)
 }
 
 // newEpoch tells a page of a view in which nodes are gone.
@@ -170,7 +168,7 @@ func (w *work) effects(r *region, pg *page, cause coherence.Message, body []byte
 	w.install(r, pg, frame, cause, body)
 	switch {
 	case rd.Before != rd.After:
-		frame = w.protect(r, pg, frame)
+		frame = w.protect(r, pg, frame, &cause)
 	case rd.Woken != pagetable.NoAccess && r.mapped:
 		r.setRight(pg, pagetable.NoAccess, rd.After) // of a program that has come later than the page
 	}
@@ -182,9 +180,10 @@ func (w *work) effects(r *region, pg *page, cause coherence.Message, body []byte
 	}
 	if r.release {
 		w.noteChanges(pg)
+		w.flushed(pg)
 	}
 	if rd.Woken != pagetable.NoAccess {
-		pg.wake(r, rd.Woken, frame)
+		pg.wake(r, frame, arrival{rd.Woken, cause.From, txnOf(&cause), uint32(len(body))})
 	}
 	if rd.Lost {
 		pg.fail(r, fmt.Errorf("page %d of region %q: %w: its home or its last copy went down with a node",
@@ -197,9 +196,11 @@ func (w *work) effects(r *region, pg *page, cause coherence.Message, body []byte
 func (w *work) install(r *region, pg *page, frame []byte, cause coherence.Message, body []byte) {
 	if r.release {
 		w.installChanged(pg, frame, cause, body)
-		return
+	} else {
+		pg.install(w.rd.Install, frame, cause, body)
 	}
-	pg.install(w.rd.Install, frame, cause, body)
+	w.at = time.Time{}
+	w.arrived(pg, &cause, len(body))
 }
 
 // install puts what a grant carries into the frame. Bytes of the node itself are there already.
@@ -217,7 +218,7 @@ func (pg *page) install(c coherence.Content, frame []byte, cause coherence.Messa
 
 // protect follows a change of the node's right and returns where the page's bytes are afterwards. In
 // explicit access there is no protection to change: the right itself is what every access checks.
-func (w *work) protect(r *region, pg *page, frame []byte) []byte {
+func (w *work) protect(r *region, pg *page, frame []byte, cause *coherence.Message) []byte {
 	rd := &w.rd
 	if rd.Before == pagetable.NoAccess {
 		w.s.memory.occupy(r, pg)
@@ -229,10 +230,11 @@ func (w *work) protect(r *region, pg *page, frame []byte) []byte {
 		pg.used = true
 	}
 	r.setRight(pg, rd.Before, rd.After)
-	pg.traffic.right(rd.Before, rd.After, !pg.evicting && !w.s.leaving.Load())
+	pg.traffic.right(rd.Before, rd.After, w, !pg.evicting && !w.s.leaving.Load())
 	if rd.Before == pagetable.WriteAccess && pg.changes.twin == nil {
 		pg.traffic.writeLost(frame)
 	}
+	w.lost(r, pg, cause)
 	if rd.After != pagetable.NoAccess {
 		return frame
 	}
@@ -278,10 +280,14 @@ func (r *region) setRight(pg *page, before, after pagetable.Access) {
 
 // send sends a message with what goes with it, which is update if it is an Update.
 func (w *work) send(pg *page, m *coherence.Message, frame, update []byte) {
+	if m.Kind == coherence.Request {
+		m.Site = pg.blame.asking
+	}
 	if m.To == w.s.self {
 		w.local = append(w.local, *m)
 		return
 	}
+	w.begin(pg)
 	var body []byte
 	switch {
 	case m.Content == coherence.Bytes:
@@ -292,6 +298,9 @@ func (w *work) send(pg *page, m *coherence.Message, frame, update []byte) {
 		body = w.diff(pg, m.Txn, frame)
 	}
 	pg.traffic.BytesOut += uint64(len(body))
+	if recording {
+		w.sent(pg, m, len(body))
+	}
 	// A peer that can't be reached is about to be declared lost; the new epoch settles its pages.
 	_ = w.out.Send(m.To, w.codec.Encode(classPage, *m), body)
 }
@@ -300,9 +309,12 @@ func (w *work) send(pg *page, m *coherence.Message, frame, update []byte) {
 func (w *work) noteDelay(r *region, pg *page) {
 	switch {
 	case !pg.proto.Delayed():
+		if !pg.delayedAt.IsZero() {
+			w.delayed(pg)
+		}
 		pg.delayedAt = time.Time{}
 	case pg.delayedAt.IsZero() && len(pg.pins) > 0:
-		pg.delayedAt = time.Now()
+		pg.delayedAt, pg.delayedBy = time.Now(), w.s.sites.resolve(pg.pins[0].site)
 		w.s.delays.add(r, pg)
 	}
 }

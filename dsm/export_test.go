@@ -60,3 +60,6 @@ func FrameSize(table []byte, text, pc uint64) (size uint64, ok bool) {
 	sizes := readFrameSizes(table, text)
 	return sizes.at(pc)
 }
+
+// Recording says whether nodes record events.
+const Recording = recording

@@ -198,6 +198,8 @@ func (s *node) inspect(ctx context.Context, kind controlKind, question []byte) (
 			return nil, fmt.Errorf("page query: %w", err)
 		}
 		return answered(s.busyPages(ctx, q))
+	case controlEvents:
+		return s.passEvents(ctx, question)
 	}
 	return nil, fmt.Errorf("request %q is unknown", kind)
 }

@@ -205,7 +205,7 @@ func (w *work) invalidate(r *region, n coherence.Notice) {
 	defer pg.mu.Unlock()
 	if pg.live && !pg.closed {
 		pg.proto.Invalidate(n.Version, &w.rd)
-		w.perform(r, pg, noCause, nil)
+		w.perform(r, pg, coherence.Message{Version: n.Version}, nil)
 	}
 }
 

@@ -39,6 +39,7 @@ const (
 	controlMembers  controlKind = 'm'               // asks for []MemberStatus
 	controlStats    controlKind = 'n'               // asks for the node's own NodeStats
 	controlTotals   controlKind = 't'               // asks for the NodeStats of all members
+	controlEvents   controlKind = 'v'               // payload: eventQuestion as JSON; asks for events, see passEvents
 	controlReset    controlKind = 'z'               // has all members forget what they counted
 	controlAnswer   controlKind = 'a'               // payload: what was asked for
 	maxControl                  = transport.MaxBody // bytes of an answer

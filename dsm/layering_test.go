@@ -23,14 +23,15 @@ var layers = map[string][]string{
 	"locks":                {"pagetable", "coherence"},
 	"transport":            {"pagetable"},
 	"transport/membership": {"transport"},
-	"dsm":                  {"pagetable", "pagetable/vm", "coherence", "locks", "transport", "transport/membership", "dsm/sharing", "dsm/layout"},
+	"dsm":                  {"pagetable", "pagetable/vm", "coherence", "locks", "transport", "transport/membership", "dsm/sharing", "dsm/layout", "dsm/trace"},
+	"dsm/trace":            {"pagetable"},
 	"dsm/sharing":          {"pagetable"},
 	"dsm/layout":           {},
 	"dsm/shared":           {"dsm", "pagetable", "pagetable/vm"},
 	"dsm/examples/":        {"dsm", "dsm/shared"},
 	"bench":                {"dsm", "pagetable", "bench/ipc"},
 	"bench/ipc":            {"pagetable/vm"},
-	"cmd/":                 {"bench", "dsm", "dsm/sharing", "pagetable", "transport", "cmd/"},
+	"cmd/":                 {"bench", "dsm", "dsm/sharing", "dsm/trace", "pagetable", "transport", "cmd/"},
 }
 
 // impure are packages that the cores may not import: what they do must follow from their events alone.

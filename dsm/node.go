@@ -43,11 +43,20 @@ type node struct {
 	// works and batches hold what is used again and again: *work and *batch.
 	works, batches sync.Pool
 
-	waits   waits
-	delays  delays
-	memory  memoryUse
-	symbols symbolCache // of the programs
-	server  *server     // serves the programs of this machine; nil if there is no Config.Serve
+	waits  waits
+	delays delays
+	memory memoryUse
+	events eventRings
+	sites  sites
+	// lockNames are of the locks in events.
+	lockNames lockNames
+	// born is when this node was made, bornAt the same in nanoseconds since 1970.
+	born   time.Time
+	bornAt int64
+	// sampleNext is when the next fault of this process counts for its page's sites, in nanoseconds since born.
+	sampleNext atomic.Int64
+	symbols    symbolCache // of the programs
+	server     *server     // serves the programs of this machine; nil if there is no Config.Serve
 	// leaving: requests of others for pages homed here are dropped, they repeat them elsewhere.
 	leaving atomic.Bool
 	// isolated: too many members are gone to agree on a view. Faults fail, what is here stays usable.
@@ -97,7 +106,8 @@ func startNode(ctx context.Context, cfg Config) (*node, error) {
 }
 
 func newNode(cfg Config) *node {
-	s := &node{cfg: cfg, log: cfg.Logger, done: make(chan struct{})}
+	s := &node{cfg: cfg, log: cfg.Logger, done: make(chan struct{}), born: time.Now()}
+	s.bornAt = s.born.UnixNano()
 	var b [8]byte
 	_, _ = rand.Read(b[:]) // never fails, see package crypto/rand
 	s.incarnation = binary.LittleEndian.Uint64(b[:])
@@ -106,6 +116,9 @@ func newNode(cfg Config) *node {
 	s.intervals.init(s)
 	s.base.Store(&baseline{at: time.Now()})
 	s.memory.init(cfg.MemoryLimit)
+	if recording {
+		s.events.init(cfg.Events)
+	}
 	return s
 }
 

@@ -27,8 +27,10 @@ type page struct {
 	// framed: the page's frame counts as memory in use. recent: it came since the evictor last passed.
 	// evicting: the home was asked to take the page.
 	framed, recent, evicting bool
-	// delayedAt is when another node's message began to wait for a pin; zero if none does.
+	// delayedAt is when another node's message began to wait for a pin; zero if none does. delayedBy is the
+	// site of the first one.
 	delayedAt time.Time
+	delayedBy uint32
 	// vacant is closed when the page has arrived elsewhere because this node leaves; nil before.
 	vacant chan struct{}
 	// lost is why programs could not have the page when it was poisoned last. poisoning: it is about to be.
@@ -36,6 +38,7 @@ type page struct {
 	poisoning bool
 	traffic   traffic
 	changes   changes
+	blame     blame
 }
 
 // pin remembers who holds a view of the page.
@@ -68,15 +71,18 @@ type waiter struct {
 	off   int
 	size  int // bytes from off that are touched in one go; 0 if that isn't known
 	buf   []byte
-	site  uintptr
+	pc    uintptr // of the call that takes a view
 	fn    func(pg *page, frame []byte)
 	pg    *page
-	start time.Time     // set if another node has to be asked
-	begun time.Duration // by start, as waits counts
-	seen  bool          // where says which line of the program waits
-	where site
-	group *group   // nil if nobody waits in this process: a trap, or a page asked for ahead of it
-	from  *program // of a trap
+	start time.Time        // set if another node has to be asked
+	begun time.Duration    // by start, as waits counts
+	held  pagetable.Access // what right was here then
+	// site is the line of the program that waits, sampled that it counts for the page, and guessed that it is
+	// where the program was seen last.
+	site             uint32
+	sampled, guessed bool
+	group            *group   // nil if nobody waits in this process: a trap, or a page asked for ahead of it
+	from             *program // of a trap
 }
 
 // repeats reports whether wt is a trap that waits already. Whenever a signal interrupts a thread's wait, the
@@ -108,7 +114,7 @@ func (wt *waiter) serve(r *region, frame []byte) {
 	case opWrite:
 		wt.pg.traffic.wrote(wt.off, copy(frame[wt.off:], wt.buf))
 	case opPin:
-		wt.pg.pin(r, wt.want, wt.site)
+		wt.pg.pin(r, wt.want, wt.pc)
 	case opFunc:
 		wt.fn(wt.pg, frame)
 	case opTrap:
@@ -185,15 +191,15 @@ func (g *group) result() error {
 }
 
 // wake serves every waiter that the right allows, in the order in which they came.
-func (pg *page) wake(r *region, right pagetable.Access, frame []byte) {
+func (pg *page) wake(r *region, frame []byte, a arrival) {
 	kept := pg.waiters[:0]
 	for _, wt := range pg.waiters {
-		if !right.Allows(wt.want) {
+		if !a.right.Allows(wt.want) {
 			kept = append(kept, wt)
 			continue
 		}
 		wt.serve(r, frame)
-		pg.traffic.stalled(r.s, wt)
+		pg.served(r, wt, a)
 		wt.finish(r, nil)
 	}
 	clear(pg.waiters[len(kept):])
@@ -203,20 +209,20 @@ func (pg *page) wake(r *region, right pagetable.Access, frame []byte) {
 // fail ends every waiter with err.
 func (pg *page) fail(r *region, err error) {
 	for _, wt := range pg.waiters {
-		pg.traffic.stalled(r.s, wt)
+		pg.failed(r, wt)
 		wt.finish(r, err)
 	}
 	pg.waiters = nil
 }
 
 // withdraw ends wt with err unless it has ended.
-func (pg *page) withdraw(s *node, wt *waiter, err error) {
+func (pg *page) withdraw(r *region, wt *waiter, err error) {
 	pg.mu.Lock()
 	defer pg.mu.Unlock()
 	for i, other := range pg.waiters {
 		if other == wt {
 			pg.waiters = append(pg.waiters[:i], pg.waiters[i+1:]...)
-			pg.traffic.stalled(s, wt)
+			pg.failed(r, wt)
 			wt.group.finish(err)
 			return
 		}

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"sync/atomic"
 
 	"pagemesh/locks"
 )
@@ -70,11 +71,17 @@ func (p *program) begin(ctx context.Context, w *syncWaiter, then func(wakening))
 		}
 	}
 	stop := context.AfterFunc(ctx, giveUp)
+	wait := p.s.sync.beginWait(w)
+	var waits atomic.Bool
 	w.then = func(how wakening) {
 		stop()
+		if waits.Load() || how.from != 0 {
+			p.s.sync.recordWait(w, wait, how)
+		}
 		then(how)
 	}
 	p.s.sync.begin(w)
+	waits.Store(true)
 	if ctx.Err() != nil {
 		giveUp() // it may have ended before there was a wait
 	}

@@ -33,10 +33,9 @@ const (
 // maxSites bounds the sites that are kept of one page.
 const maxSites = 16
 
-// site is a place in a program that waited for a page.
-type site struct {
-	of     *symbols
-	pc     uint64 // as in the executable, wherever it was loaded
+// seenSite is a place in a program that was seen waiting for a page.
+type seenSite struct {
+	site   uint32 // see sites
 	access pagetable.Access
 }
 
@@ -148,13 +147,13 @@ func newSampler(c *symbolCache, pid int) (*sampler, error) {
 }
 
 // sample returns where the thread of a fault stands, if it is time to ask. A nil sampler never asks.
-func (sm *sampler) sample(f vm.Fault) (site, bool) {
+func (sm *sampler) sample(f vm.Fault) (place, bool) {
 	if sm == nil {
-		return site{}, false
+		return place{}, false
 	}
 	start := time.Now()
 	if !sm.due(start) {
-		return site{}, false
+		return place{}, false
 	}
 	defer sm.rest(start)
 	pc, sp, ok, err := vm.ProgramCounter(sm.pid, f.Thread)
@@ -162,9 +161,9 @@ func (sm *sampler) sample(f vm.Fault) (site, bool) {
 		pc, sp, ok, err = vm.ProgramCounter(sm.pid, f.Thread)
 	}
 	if err != nil || !ok {
-		return site{}, false
+		return place{}, false
 	}
-	return site{sm.symbols, sm.caller(pc, sp) - sm.shift, f.Want}, true
+	return place{of: sm.symbols, pc: sm.caller(pc, sp) - sm.shift}, true
 }
 
 func (sm *sampler) due(now time.Time) bool {
@@ -216,7 +215,7 @@ func (sm *sampler) caller(pc, sp uint64) uint64 {
 // ours reports whether a function is the runtime's or this library's, so that it tells users nothing of their
 // programs.
 func ours(function string) bool {
-	for _, p := range []string{"runtime.", "internal/", "memeq", "sync/atomic.", "pagemesh/dsm.", "pagemesh/pagetable"} {
+	for _, p := range []string{"runtime.", "internal/", "memeq", "sync/atomic.", "pagemesh/dsm.", "pagemesh/dsm/shared.", "pagemesh/pagetable"} {
 		if strings.HasPrefix(function, p) {
 			return true
 		}
@@ -225,9 +224,9 @@ func ours(function string) bool {
 }
 
 // sampled counts a sample of one page.
-func (t *traffic) sampled(s site) {
+func (t *traffic) sampled(s seenSite) {
 	if t.sites == nil {
-		t.sites = map[site]uint64{}
+		t.sites = map[seenSite]uint64{}
 	}
 	if _, known := t.sites[s]; known || len(t.sites) < maxSites {
 		t.sites[s]++
@@ -235,12 +234,12 @@ func (t *traffic) sampled(s site) {
 }
 
 // siteStats describes the sites of a page, the most frequent first.
-func (t *traffic) siteStats(self pagetable.NodeID) []SiteStats {
+func (t *traffic) siteStats(s *node) []SiteStats {
 	list := []SiteStats{}
-	for s, n := range t.sites {
-		st := SiteStats{Node: self, Access: s.access.String(), Samples: n, Line: "unknown"}
-		if file, line, fn := s.of.table.PCToLine(s.pc); fn != nil {
-			st.Function, st.Line = fn.Name, fmt.Sprintf("%s:%d", file, line)
+	for seen, n := range t.sites {
+		st := SiteStats{Node: s.self, Access: seen.access.String(), Samples: n, Line: "unknown"}
+		if line, function := s.sites.where(seen.site); line != "" {
+			st.Line, st.Function = line, function
 		}
 		list = append(list, st)
 	}

@@ -99,6 +99,7 @@ type syncEngine struct {
 	recent     atomic.Pointer[nodeMutex]
 	recentLoan atomic.Pointer[lentMutex]
 	last       locks.Waiter
+	from       pagetable.NodeID // of the message that is being performed, 0 if there is none
 	buf        []byte
 	err        error // why nobody can wait any more
 	// idle is closed when this node leaves and nobody here holds a mutex or waits; nil if it stays.
@@ -123,7 +124,8 @@ type syncWaiter struct {
 // wakening is how a wait ended: as the machine says, or by err.
 type wakening struct {
 	locks.Woken
-	err error
+	from pagetable.NodeID // whose message ended it, 0 if none
+	err  error
 }
 
 // endedWait is a wait whose then is to be called.
@@ -231,8 +233,10 @@ func (e *syncEngine) await(ctx context.Context, w *syncWaiter) (wakening, bool) 
 	select {
 	case how = <-w.woken: // the common case of one that ended at once
 	default:
+		wait := e.beginWait(w)
 		select {
 		case how = <-w.woken:
+			e.recordWait(w, wait, how)
 		case <-ctx.Done():
 			if e.cancel(w) {
 				return wakening{}, false
@@ -323,7 +327,7 @@ func (e *syncEngine) perform(out *transport.Outbox) {
 		if k.Err.Holds() {
 			e.has(w)
 		}
-		e.end(w, wakening{Woken: k})
+		e.end(w, wakening{Woken: k, from: e.from})
 	}
 	e.rd.Reset()
 	e.noteIdle()
@@ -375,7 +379,9 @@ func (e *syncEngine) packet(p *peer, b []byte) (done bool, err error) {
 		return false, nil
 	}
 	e.m.Step(p.node, msg, &e.rd)
+	e.from = p.node
 	e.perform(p.work.out)
+	e.from = 0
 	return true, nil
 }
 

@@ -19,13 +19,21 @@ type traffic struct {
 	// zeros.
 	twin    []byte
 	twinned bool
-	// sites are where attached programs were seen waiting for the page, and how often.
-	sites map[site]uint64
+	// stock is what takeStock has found last.
+	stock stock
+	// sites are where programs were seen waiting for the page, and how often.
+	sites map[seenSite]uint64
 	// sharer is nil as long as nobody else has wanted the page.
 	sharer *sharer
 	// asked counts requests that reached this node as the page's home, and queued those of them that had to wait
 	// for another; both are halved now and then, so that they are of late.
 	asked, queued uint32
+}
+
+// stock is what was written until the right to write ended.
+type stock struct {
+	changed uint32 // bytes, in words
+	words   uint64 // see trace.Event
 }
 
 // twins recycles buffers between pages of all sizes; an entry that is too small is dropped.
@@ -64,12 +72,8 @@ func (t *traffic) firsts() sharing.Counts {
 	return sharing.Counts{ReadFaults: t.ReadFaults, WriteFaults: t.WriteFaults, Upgrades: t.Upgrades, WaitNanos: t.StallNanos}
 }
 
-// stalled adds the time that a waiter waited.
-func (t *traffic) stalled(s *node, wt *waiter) {
-	if wt.start.IsZero() {
-		return
-	}
-	now := time.Now()
+// stalled adds the time that a waiter has waited until now.
+func (t *traffic) stalled(s *node, wt *waiter, now time.Time) {
 	wait := now.Sub(wt.start)
 	t.StallNanos += uint64(wait)
 	t.LostNanos += uint64(s.waits.end(now, wt.begun))
@@ -79,13 +83,13 @@ func (t *traffic) stalled(s *node, wt *waiter) {
 }
 
 // right follows a change of the node's right from before to after. taken says that it was for another node.
-func (t *traffic) right(before, after pagetable.Access, taken bool) {
+func (t *traffic) right(before, after pagetable.Access, w *work, taken bool) {
 	if t.sharer == nil && taken && after < before {
 		t.share()
 		t.sharer.had = before
 	}
 	if t.sharer != nil {
-		t.sharer.right(after, time.Now(), taken)
+		t.sharer.right(after, w.clock(), taken)
 	}
 }
 
@@ -139,7 +143,7 @@ func dropTwin(twin []byte) {
 // flushed takes stock of a page of a release region, whose diff says what was written.
 func (t *traffic) flushed(diff []byte, pageSize int) {
 	coherence.EachRun(diff, pageSize, t.tenure.Mark)
-	t.takeStock()
+	t.takeStock(pageSize)
 }
 
 // wrote notes that the node itself has written n bytes at off.
@@ -152,11 +156,15 @@ func (t *traffic) writeLost(frame []byte) {
 		dropTwin(t.twin)
 		t.twin, t.twinned = nil, false
 	}
-	t.takeStock()
+	t.takeStock(len(frame))
 }
 
-func (t *traffic) takeStock() {
-	t.BytesChanged += uint64(t.tenure.Bytes())
+func (t *traffic) takeStock(pageSize int) {
+	changed := t.tenure.Bytes()
+	t.BytesChanged += uint64(changed)
+	if recording {
+		t.stock = stock{uint32(changed), t.tenure.Sketch(pageSize)}
+	}
 	if t.sharer != nil {
 		t.sharer.tenureEnded(&t.tenure)
 	}

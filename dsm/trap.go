@@ -44,7 +44,9 @@ func (p *program) trapped(w *work, f vm.Fault) {
 	}
 	off := uint64(f.Addr - meta.Base)
 	wt := &waiter{want: f.Want, op: opTrap, off: int(off & (1<<r.shift - 1)), size: 1, from: p}
-	wt.where, wt.seen = p.sampler.Load().sample(f)
+	if at, ok := p.sampler.Load().sample(f); ok {
+		wt.site, wt.sampled = p.s.sites.number(at), true
+	}
 	index := off >> r.shift
 	if !w.fault(r, index, wt) {
 		return

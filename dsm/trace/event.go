@@ -43,6 +43,9 @@ const (
 	Merge
 	// Flushed: the page's home, Other, has what was written here. Txn is the number of the change. Site wrote it.
 	Flushed
+	// Update: the diff that is change Txn of a page of a release region goes from its home to Other, which receives
+	// it like a grant. Bytes.
+	Update
 	// Handoff: the page goes to Other because this node leaves. Bytes.
 	Handoff
 	// Delay: a view has kept another node waiting. Wait; Site took the view.
@@ -58,7 +61,7 @@ const (
 var kindNames = [kindEnd]string{
 	Fault: "fault", Ahead: "ahead", Served: "served", Failed: "failed", Forward: "forward", Grant: "grant",
 	Receive: "receive", Invalidate: "invalidate", Downgrade: "downgrade", Evict: "evict", Flush: "flush",
-	Merge: "merge", Flushed: "flushed", Handoff: "handoff", Delay: "delay", Lock: "lock", Barrier: "barrier",
+	Merge: "merge", Flushed: "flushed", Update: "update", Handoff: "handoff", Delay: "delay", Lock: "lock", Barrier: "barrier",
 }
 
 // String returns the kind's name.

@@ -50,7 +50,7 @@ func (e *queued) begins() (move, bool) {
 	switch e.Kind {
 	case Fault, Ahead:
 		return move{e.Page, e.answer, e.Node, 0, Fault}, e.answer != 0
-	case Grant, Handoff:
+	case Grant, Update, Handoff:
 		return move{e.Page, e.Txn, e.Node, e.Other, Grant}, true
 	case Flush:
 		return move{e.Page, e.Txn, e.Node, e.Other, Flush}, true

@@ -1,0 +1,5 @@
+//go:build noevents
+
+package dsm
+
+const recording = false
