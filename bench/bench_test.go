@@ -77,7 +77,8 @@ func TestMicro(t *testing.T) {
 		"limit": "raw_echo raw_bandwidth", "latency": "raw_echo local_hit clean_read dirty_read write_miss upgrade " +
 			"clean_read_busy_home dirty_read_busy_home write_miss_busy_home upgrade_busy_home",
 		"bandwidth": "raw_bandwidth stream_read", "lock": "lock_cached lock_handoff", "barrier": "barrier", "gups": "update",
-		"ipc": "64B/dsm_words 4KiB/dsm_barrier 1MiB/tcp 4KiB/file 64B/rest 1MiB/rpc counter/dsm_words",
+		"ipc": "64B/dsm_words 4KiB/dsm_sequential 1MiB/dsm_release 1MiB/tcp 4KiB/file 64B/rest 1MiB/rpc " +
+			"counter/dsm_sequential counter/dsm_release counter/rest counter/file",
 	}
 	for _, ranks := range []int{2, 3} {
 		for _, r := range runAll(t, ranks, specs...) {

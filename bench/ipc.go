@@ -1,11 +1,14 @@
 package bench
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"os"
+	"slices"
 	"strconv"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"pagemesh/bench/ipc"
@@ -104,8 +107,8 @@ func (c *comparison) measure(k ipc.Kind, link ipc.Link) {
 		switch c.r.Rank {
 		case 0:
 			m := c.send(link, item, n)
-			if size.bytes == ipc.MaxItem {
-				m.MiBPerS = 1e9 / m.MedianNs
+			if k.Bare {
+				m.MiBPerS = 0 // nothing came with it
 			}
 			c.r.Metric(size.name+"/"+k.Name, m)
 		case 1:
@@ -113,19 +116,24 @@ func (c *comparison) measure(k ipc.Kind, link ipc.Link) {
 		}
 	}
 	check(c.r.Barrier(c.ctx))
-	if counter, ok := link.(ipc.Counter); ok && c.r.Rank < 2 {
-		c.count(k.Name, counter)
+	if c.r.Rank < 2 {
+		c.count(k.Name, link)
 	}
 	check(c.r.Barrier(c.ctx))
 }
 
+// send hands over n items. The rate is that of all together.
 func (c *comparison) send(link ipc.Link, item []byte, n int) Metric {
 	var s samples
+	start := time.Now()
 	for i := range n {
 		item[0], item[len(item)-1] = byte(i), byte(i)
 		s.time(func() { check(link.Send(item)) })
 	}
-	return s.metric()
+	took := time.Since(start).Seconds()
+	m := s.metric()
+	m.MiBPerS = float64(n*len(item)) / (1 << 20) / took
+	return m
 }
 
 func (c *comparison) serve(k ipc.Kind, link ipc.Link, item []byte, n int) {
@@ -138,27 +146,50 @@ func (c *comparison) serve(k ipc.Kind, link ipc.Link, item []byte, n int) {
 	}))
 }
 
-// count has both ranks add to one word at once.
-func (c *comparison) count(name string, counter ipc.Counter) {
+// count has both ranks add to one counter at once.
+func (c *comparison) count(name string, link ipc.Link) {
+	add, sum := c.counter(link)
 	pair := c.r.Space.Barrier("bench/"+c.r.name+"/count", 2)
 	check(pair.Wait(c.ctx))
 	start := time.Now()
 	for range c.n {
-		counter.Add(1)
+		add()
 	}
 	took := time.Since(start)
 	check(pair.Wait(c.ctx))
+	if sum() != 2*uint64(c.n) {
+		c.wrong++
+	}
 	if c.r.Rank == 0 {
 		c.r.Metric("counter/"+name, Metric{MedianNs: float64(took) / float64(c.n), N: c.n})
-		if counter.Add(0) != uint64(2*c.n) {
-			c.wrong++
-		}
+	}
+}
+
+// counter returns how a rank adds 1, and the sum once both have added all: in memory that both have, if the link has
+// any. Else rank 1 has the counter, and rank 0 sends it an item to have it count.
+func (c *comparison) counter(link ipc.Link) (add func(), sum func() uint64) {
+	if counter, ok := link.(ipc.Counter); ok {
+		return func() { counter.Add(1) }, func() uint64 { return counter.Add(0) }
+	}
+	item := make([]byte, 8)
+	if c.r.Rank == 0 {
+		return func() { check(link.Send(item)) }, func() uint64 { return 2 * uint64(c.n) } // rank 1 knows better
+	}
+	var count atomic.Uint64
+	served := make(chan error, 1)
+	go func() { served <- link.Serve(c.n, item, func([]byte) { count.Add(1) }) }()
+	return func() { count.Add(1) }, func() uint64 {
+		check(<-served)
+		return count.Load()
 	}
 }
 
 // twoDigits returns a ratio as accurate as it is worth.
 func twoDigits(f float64) string {
-	if f < 10 {
+	switch {
+	case f < 0.1:
+		return strconv.FormatFloat(f, 'g', 2, 64)
+	case f < 10:
 		return strconv.FormatFloat(f, 'f', 1, 64)
 	}
 	return strconv.FormatFloat(f, 'f', 0, 64)
@@ -166,19 +197,29 @@ func twoDigits(f float64) string {
 
 // readIPC says what the figures mean.
 func (r *Rank) readIPC() []string {
-	took := func(size, kind string) float64 { return r.Result.Metrics[size+"/"+kind].MedianNs }
-	lines := []string{"Only tcp, rpc, rest and the two of dsm reach another machine."}
-	for _, size := range ipcSizes {
-		best := min(took(size.name, ipcWords), took(size.name, ipcBarrier))
-		line := "To hand over " + size.name + " takes dsm"
-		for _, kind := range []string{"tcp", "rpc", "rest", "shared_memory"} {
-			if other := took(size.name, kind); other > 0 {
-				line += fmt.Sprintf(" %s times as long as %s,", twoDigits(best/other), kind)
-			}
-		}
-		lines = append(lines, strings.TrimSuffix(line, ",")+".")
+	took := func(what, kind string) float64 { return r.Result.Metrics[what+"/"+kind].MedianNs }
+	lines := []string{
+		"Only tcp, rpc, rest and those of dsm reach another machine.",
 	}
-	lines = append(lines, "What can only send counts by asking the one that has the counter, which takes as long as 64B.")
-	return append(lines, "An item that is handed over once and used once is best sent. Memory that is shared pays where data is used "+
-		"more often than it changes; among processes of one machine only, where it needs no messages at all.")
+	for _, size := range ipcSizes {
+		lines = append(lines, compareWith("To hand over "+size.name, func(kind string) float64 { return took(size.name, kind) }))
+	}
+	lines = append(lines, compareWith("To add to a counter", func(kind string) float64 { return took("counter", kind) }))
+	return append(lines,
+		"Where both have the counter in memory, or in a file, each adds by itself; else one has it, and the other asks it for every addition.",
+		"An item that is handed over once and used once is best sent. Memory that is shared pays where data is used "+
+			"more often than it changes, as a counter does that one node adds to many times in a row; among processes of one machine only, "+
+			"where it needs no messages at all.")
+}
+
+// compareWith says how many times as long as others the fastest way of the space takes.
+func compareWith(what string, took func(kind string) float64) string {
+	best := slices.MinFunc(ipcShared, func(a, b string) int { return cmp.Compare(took(a), took(b)) })
+	line := what + " takes " + best
+	for _, kind := range []string{"tcp", "rpc", "rest", "shared_memory"} {
+		if other := took(kind); other > 0 {
+			line += fmt.Sprintf(" %s times as long as %s,", twoDigits(took(best)/other), kind)
+		}
+	}
+	return strings.TrimSuffix(line, ",") + "."
 }

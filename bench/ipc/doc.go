@@ -32,7 +32,7 @@ type Kind struct {
 	Local bool
 }
 
-// Counter is a Link whose two ends can count together without sending items.
+// Counter is a Link whose two ends have a counter in common, to which each adds by itself.
 type Counter interface {
 	// Add adds to the count and returns the sum.
 	Add(delta uint64) uint64

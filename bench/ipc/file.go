@@ -9,12 +9,18 @@ import (
 	"time"
 )
 
-// files is a Link of two files that are written and read: one with a count of items and an item, one
-// with the count of acknowledgements. Both sides poll.
+// files is a Link of two files that are written and read: one with a count of items, an item, and what both add,
+// one with the count of acknowledgements. Both sides poll.
 type files struct {
 	items, acks *os.File
 	done        uint64 // items
 }
+
+// Offsets in the file of items, whose first word counts them.
+const (
+	fileItem  = 8
+	fileCount = fileItem + MaxItem
+)
 
 func createFiles(dir string) (Link, error) { return openBoth(dir, os.O_RDWR|os.O_CREATE|os.O_EXCL) }
 
@@ -30,7 +36,7 @@ func openBoth(dir string, flag int) (Link, error) {
 }
 
 func (f *files) Send(item []byte) error {
-	if _, err := f.items.WriteAt(item, 8); err != nil {
+	if _, err := f.items.WriteAt(item, fileItem); err != nil {
 		return err
 	}
 	f.done++
@@ -45,7 +51,7 @@ func (f *files) Serve(n int, item []byte, take func(item []byte)) error {
 	for range n {
 		f.done++
 		f.await(f.items)
-		if _, err := f.items.ReadAt(item, 8); err != nil {
+		if _, err := f.items.ReadAt(item, fileItem); err != nil {
 			return err
 		}
 		take(item)

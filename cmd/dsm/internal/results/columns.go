@@ -91,8 +91,11 @@ func showSamples(r row) string {
 }
 
 func showRate(r row) string {
-	if r.MiBPerS == 0 {
+	switch {
+	case r.MiBPerS == 0:
 		return "-"
+	case r.MiBPerS < 10:
+		return fmt.Sprintf("%.2g MiB/s", r.MiBPerS)
 	}
 	return fmt.Sprintf("%.0f MiB/s", r.MiBPerS)
 }
