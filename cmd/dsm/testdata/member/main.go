@@ -28,6 +28,7 @@ var tasks = map[string]func(s *dsm.Space, args []string) error{
 	"fill":  fill,
 	"check": check,
 	"count": count,
+	"lock":  lock,
 }
 
 func main() {
