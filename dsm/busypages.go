@@ -248,7 +248,7 @@ func (m mergedPages) add(list []PageStats) {
 			m[k] = &p
 			continue
 		}
-		sum.Counts.add(p.Counts)
+		sum.Counts.Add(p.Counts)
 		sum.Nodes = append(sum.Nodes, p.Nodes...)
 		sum.Writers = append(sum.Writers, p.Writers...)
 		sum.Sites = append(sum.Sites, p.Sites...)

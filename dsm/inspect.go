@@ -20,7 +20,7 @@ func (s *node) stats() NodeStats {
 	for _, r := range s.cur.Load().regions {
 		for _, pg := range r.pages.All() {
 			pg.mu.Lock()
-			st.add(pg.traffic.Counts)
+			st.Add(pg.traffic.Counts)
 			pg.mu.Unlock()
 		}
 	}
@@ -31,7 +31,8 @@ func (s *node) stats() NodeStats {
 	return st
 }
 
-func (c *Counts) add(o Counts) {
+// Add adds o to c.
+func (c *Counts) Add(o Counts) {
 	c.ReadFaults += o.ReadFaults
 	c.WriteFaults += o.WriteFaults
 	c.Ahead += o.Ahead

@@ -27,11 +27,12 @@ var layers = map[string][]string{
 	"dsm/trace":            {"pagetable"},
 	"dsm/sharing":          {"pagetable"},
 	"dsm/layout":           {},
+	"dsm/report":           {"dsm", "dsm/sharing", "dsm/layout", "pagetable"},
 	"dsm/shared":           {"dsm", "pagetable", "pagetable/vm"},
 	"dsm/examples/":        {"dsm", "dsm/shared"},
-	"bench":                {"dsm", "pagetable", "bench/ipc"},
+	"bench":                {"dsm", "dsm/report", "dsm/sharing", "pagetable", "bench/ipc"},
 	"bench/ipc":            {"pagetable/vm"},
-	"cmd/":                 {"bench", "dsm", "dsm/sharing", "dsm/trace", "pagetable", "transport", "cmd/"},
+	"cmd/":                 {"bench", "dsm", "dsm/report", "dsm/sharing", "dsm/trace", "pagetable", "transport", "cmd/"},
 }
 
 // impure are packages that the cores may not import: what they do must follow from their events alone.

@@ -66,6 +66,8 @@ type SiteStats struct {
 	Function string           `json:"function"` // that holds the line
 	Access   string           `json:"access"`   // "read" or "write"
 	Samples  uint64           `json:"samples"`  // how often; at most one in 1 ms is taken of a program
+	Start    int              `json:"start"`    // the bytes of the page [Start, End) at which it waited
+	End      int              `json:"end"`
 }
 
 // PageStats are the counts of one page, summed over the nodes that answered.

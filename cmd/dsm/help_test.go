@@ -11,6 +11,7 @@ import (
 
 	"pagemesh/bench"
 	"pagemesh/dsm"
+	findings "pagemesh/dsm/report"
 )
 
 // TestJSONIsDocumented: the help of a command names every field of the JSON that it writes.
@@ -21,6 +22,7 @@ func TestJSONIsDocumented(t *testing.T) {
 	}{
 		{newStatus(), dsm.Status{}},
 		{newPages(), dsm.PageStats{}},
+		{newReport(), findings.Report{}},
 		{newLocks(), dsm.LockStatus{}},
 		{newBenchList(), workload{}},
 		{newBenchRun(), bench.Result{}},

@@ -9,6 +9,7 @@ import (
 	"testing"
 
 	"pagemesh/dsm"
+	findings "pagemesh/dsm/report"
 )
 
 // runWaiting starts a space of two members that have shared a page and a barrier and wait now.
@@ -32,6 +33,11 @@ func TestInspectJSON(t *testing.T) {
 	u.decode(&pages, "pages", "--region", "sum", "--page", "0")
 	if len(pages) != 1 || pages[0].Region != "sum" || pages[0].Size != 4096 || len(pages[0].Nodes) == 0 || pages[0].Note == "" {
 		t.Errorf("pages %+v", pages)
+	}
+	var traffic findings.Report
+	u.decode(&traffic, "report")
+	if traffic.WallNanos == 0 || len(traffic.Nodes) != 2 || traffic.Verdict == "" {
+		t.Errorf("report %+v", traffic)
 	}
 	var locks []dsm.LockStatus
 	u.decode(&locks, "locks")
@@ -77,6 +83,7 @@ func TestInspectTable(t *testing.T) {
 	for what, want := range map[string][]string{
 		"status": {"NODE", "n1", "n2", "REGION", "sum", "4.00 KiB"},
 		"pages":  {"PAGE", "sum[0]", "STALL"},
+		"report": {"of the time was lost"},
 		"locks":  {"NAME", "added", "read", "barrier", "0 of 2"},
 	} {
 		out := u.must(what)

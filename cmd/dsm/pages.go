@@ -29,7 +29,7 @@ counts fetches before a program touched the page, evictions copies given up beca
 memory was short; stall_ns sums all waits, lost_ns shares the time among those that wait
 at once; nodes are those that faulted, writers is an array of {node, words, spans} and
 spans one of {start, end}, in bytes of the page; sites is an array of {node, line,
-function, access, samples}, of programs that map memory.
+function, access, samples, start, end}, of programs that map memory.
 
 types is what programs have said lies in the page, an array of {start, end, stride, type,
 heap} in bytes of the region. sharing is what was counted of late: home, asked, queued, and nodes, an array of {node,
