@@ -117,7 +117,7 @@ func (s *node) sample(pg *page, wt *waiter) {
 		wt.sampled = now >= next && s.sampleNext.CompareAndSwap(next, now+int64(sampleEvery))
 	}
 	if wt.sampled {
-		pg.traffic.sampled(seenSite{wt.site, wt.want})
+		pg.traffic.sampled(wt)
 	}
 }
 

@@ -223,21 +223,35 @@ func ours(function string) bool {
 	return false
 }
 
+// sightings are how often a site was seen waiting for a page, and the words at which it did.
+type sightings struct {
+	times      uint64
+	start, end int // bytes of the page
+}
+
 // sampled counts a sample of one page.
-func (t *traffic) sampled(s seenSite) {
+func (t *traffic) sampled(wt *waiter) {
 	if t.sites == nil {
-		t.sites = map[seenSite]uint64{}
+		t.sites = map[seenSite]sightings{}
 	}
-	if _, known := t.sites[s]; known || len(t.sites) < maxSites {
-		t.sites[s]++
+	at := seenSite{wt.site, wt.want}
+	s, known := t.sites[at]
+	if !known && len(t.sites) == maxSites {
+		return
 	}
+	const word = 8
+	start, end := wt.off&^(word-1), (wt.off+wt.size+word-1)&^(word-1)
+	if known {
+		start, end = min(s.start, start), max(s.end, end)
+	}
+	t.sites[at] = sightings{s.times + 1, start, end}
 }
 
 // siteStats describes the sites of a page, the most frequent first.
 func (t *traffic) siteStats(s *node) []SiteStats {
 	list := []SiteStats{}
 	for seen, n := range t.sites {
-		st := SiteStats{Node: s.self, Access: seen.access.String(), Samples: n, Line: "unknown"}
+		st := SiteStats{Node: s.self, Access: seen.access.String(), Samples: n.times, Line: "unknown", Start: n.start, End: n.end}
 		if line, function := s.sites.where(seen.site); line != "" {
 			st.Line, st.Function = line, function
 		}

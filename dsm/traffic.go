@@ -22,7 +22,7 @@ type traffic struct {
 	// stock is what takeStock has found last.
 	stock stock
 	// sites are where programs were seen waiting for the page, and how often.
-	sites map[seenSite]uint64
+	sites map[seenSite]sightings
 	// sharer is nil as long as nobody else has wanted the page.
 	sharer *sharer
 	// asked counts requests that reached this node as the page's home, and queued those of them that had to wait
