@@ -18,8 +18,10 @@
 //
 // # When programs die
 //
-// Every change takes effect with the store of one word: a bucket's, a queue's count, a counter. Whoever dies before it has changed nothing, whoever
-// dies behind it has done all of it: no structure needs repair after a program that was killed, and
-// none is lost. A node that dies takes pages with it (see package dsm, "When nodes go"): calls that
-// need these return dsm.ErrNodeLost from then on, the others go on.
+// Every change takes effect with the store of one word: a bucket's, a queue's count, a counter. Whoever dies
+// before it has changed nothing, whoever dies behind it has done all of it. So no structure is lost with a program
+// that is killed, and dsm.ErrOwnerDied, which says that one has died with a lock, is no error here. A node that dies
+// takes pages with it (see package dsm, "When nodes go"): calls that need these return dsm.ErrNodeLost from then on, the
+// others go on. What it has done last in a map in a release region may be there in part: one key or another, but none
+// by halves.
 package shared

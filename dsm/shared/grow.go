@@ -8,6 +8,7 @@ import (
 	"sync/atomic"
 
 	"pagemesh/dsm"
+	"pagemesh/pagetable"
 )
 
 // The buckets of a stripe are those of extendible hashing (Fagin, Nievergelt, Pippenger, Strong: Extendible
@@ -175,10 +176,35 @@ func (m *Map[K, V]) split(ctx context.Context, x *scratch[K, V]) error {
 
 // eachBucket calls f with every bucket of a stripe, while nobody else changes it.
 func (m *Map[K, V]) eachBucket(ctx context.Context, stripe int, f func(b *bucket[K, V])) error {
+	return m.locked(ctx, stripe, func() error { return m.walkAll(ctx, stripe, f) })
+}
+
+// repair takes back what a split has left in a release region whose node was lost: of the pages that it has changed
+// some may have got home and others not. A sibling without its bucket's new level is none.
+func (m *Map[K, V]) repair(ctx context.Context, stripe int) error {
+	if m.r.Consistency() != pagetable.Release {
+		return nil
+	}
+	var ahead []int64 // offsets of the siblings that buckets will have
+	err := m.walkAll(ctx, stripe, func(b *bucket[K, V]) {
+		if level := b.word.level(); level < m.levels {
+			ahead = append(ahead, m.offset(stripe, b.number|1<<level))
+		}
+	})
+	for _, off := range ahead {
+		if err == nil {
+			err = m.r.Store(ctx, off, 0)
+		}
+	}
+	return err
+}
+
+// walkAll calls f with every bucket of a stripe that is locked.
+func (m *Map[K, V]) walkAll(ctx context.Context, stripe int, f func(b *bucket[K, V])) error {
 	x := m.scratch.Get().(*scratch[K, V])
 	defer m.scratch.Put(x)
 	x.stripe = stripe
-	return m.locked(ctx, stripe, func() error { return m.walk(ctx, x, 0, 0, f) })
+	return m.walk(ctx, x, 0, 0, f)
 }
 
 // walk calls f with the bucket that was born with that number and level, and with all that come from it.

@@ -78,6 +78,32 @@ func splitUpTo(t *testing.T, m *Map[uint64, uint64], steps int) {
 	}
 }
 
+// TestSplitHalfHome: of a split in a release region, the sibling's page has got home and the bucket's has not.
+func TestSplitHalfHome(t *testing.T) {
+	m := openOne(t, pagetable.Release)
+	keys := uint64(m.slots - 1)
+	fill(t, m, 0, keys)
+	splitUpTo(t, m, 3)
+	if err := m.r.Store(t.Context(), m.offset(0, 0), uint64(bucketWord(0).next(1<<keys-1, 0))); err != nil {
+		t.Fatal(err)
+	}
+	if err := m.repair(t.Context(), 0); err != nil {
+		t.Fatal(err)
+	}
+	m.stripes[0].depth.Store(0)
+	for key := range keys {
+		if _, err := m.Delete(t.Context(), key); err != nil {
+			t.Fatal(err)
+		}
+	}
+	m.stripes[0].depth.Store(1)
+	for key := range keys {
+		if v, found, err := m.Get(t.Context(), key); found || err != nil {
+			t.Errorf("key %d: %d, %v, %v", key, v, found, err)
+		}
+	}
+}
+
 func get(t *testing.T, m *Map[uint64, uint64], keys uint64) {
 	t.Helper()
 	for key := range keys {

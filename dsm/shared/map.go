@@ -284,13 +284,8 @@ func (m *Map[K, V]) Len(ctx context.Context) (n int, err error) {
 }
 
 // locked calls f while nobody else changes the stripe.
-func (m *Map[K, V]) locked(ctx context.Context, stripe int, f func() error) (err error) {
-	mu := m.stripes[stripe].mu
-	if err := lock(ctx, mu); err != nil {
-		return err
-	}
-	defer func() { err = errors.Join(err, mu.Unlock()) }()
-	return f()
+func (m *Map[K, V]) locked(ctx context.Context, stripe int, f func() error) error {
+	return lockedBy(ctx, m.stripes[stripe].mu, f, func() error { return m.repair(ctx, stripe) })
 }
 
 // failed names the map in an error, if there is one.

@@ -151,7 +151,7 @@ func (q *Queue[T]) TryTake(ctx context.Context) (v T, found bool, err error) {
 
 // Len returns the number of items at one moment between call and return.
 func (q *Queue[T]) Len(ctx context.Context) (n int, err error) {
-	err = q.locked(ctx, q.takes, func() error {
+	err = locked(ctx, q.takes, func() error {
 		taken, err := q.r.Load(ctx, q.takesAt())
 		if err != nil {
 			return err
@@ -166,7 +166,7 @@ func (q *Queue[T]) Len(ctx context.Context) (n int, err error) {
 // Close ends the queue: whoever waits in Put, or comes later, gets ErrQueueClosed. What is in it can still be
 // taken; then Take returns ErrQueueClosed too. A second Close has no effect.
 func (q *Queue[T]) Close(ctx context.Context) error {
-	err := q.locked(ctx, q.puts, func() error {
+	err := locked(ctx, q.puts, func() error {
 		put, err := q.r.Load(ctx, q.putsAt())
 		if err != nil {
 			return err
@@ -178,7 +178,7 @@ func (q *Queue[T]) Close(ctx context.Context) error {
 
 // tryPut adds an item if there is room.
 func (q *Queue[T]) tryPut(ctx context.Context, v T) (done bool, err error) {
-	err = q.locked(ctx, q.puts, func() error {
+	err = locked(ctx, q.puts, func() error {
 		put, err := q.r.Load(ctx, q.putsAt())
 		if err != nil {
 			return err
@@ -214,7 +214,7 @@ func (q *Queue[T]) room(ctx context.Context, put uint64) (bool, error) {
 
 // tryTake removes the first item if there is one.
 func (q *Queue[T]) tryTake(ctx context.Context) (v T, found bool, err error) {
-	err = q.locked(ctx, q.takes, func() error {
+	err = locked(ctx, q.takes, func() error {
 		taken, err := q.r.Load(ctx, q.takesAt())
 		if err != nil {
 			return err
@@ -290,15 +290,6 @@ func (q *Queue[T]) await(ctx context.Context, done func(ctx context.Context) (bo
 		case <-time.After(pause):
 		}
 	}
-}
-
-// locked calls f while nobody else has locked mu.
-func (q *Queue[T]) locked(ctx context.Context, mu *dsm.Mutex, f func() error) (err error) {
-	if err := lock(ctx, mu); err != nil {
-		return err
-	}
-	defer func() { err = errors.Join(err, mu.Unlock()) }()
-	return f()
 }
 
 func (q *Queue[T]) putsAt() int64  { return putsPage * q.page }

@@ -21,34 +21,44 @@ func open(ctx context.Context, s *dsm.Space, name, form string, o dsm.RegionOpti
 	if r, err = s.Region(ctx, name, o); err != nil {
 		return nil, err
 	}
-	mu := s.Mutex(name)
-	if err := lock(ctx, mu); err != nil {
-		return nil, err
-	}
-	defer func() { err = errors.Join(err, mu.Unlock()) }()
-	h := fnv.New64a()
-	_, _ = io.WriteString(h, form) // never fails, see package hash
-	mark := h.Sum64()
-	have, err := r.Load(ctx, 0)
-	switch {
-	case err != nil:
-		return nil, err
-	case have == 0:
-		return r, r.Store(ctx, 0, mark)
-	case have != mark:
-		return nil, fmt.Errorf("region %q: %w: it is no %s", name, dsm.ErrMismatch, form)
-	}
-	return r, nil
+	err = locked(ctx, s.Mutex(name), func() error {
+		h := fnv.New64a()
+		_, _ = io.WriteString(h, form) // never fails, see package hash
+		mark := h.Sum64()
+		have, err := r.Load(ctx, 0)
+		switch {
+		case err != nil:
+			return err
+		case have == 0:
+			return r.Store(ctx, 0, mark)
+		case have != mark:
+			return fmt.Errorf("region %q: %w: it is no %s", name, dsm.ErrMismatch, form)
+		}
+		return nil
+	})
+	return r, err
 }
 
-// lock locks a mutex. Whoever held it before may have died: what is under it bears that, because every change
-// takes effect with one store.
-func lock(ctx context.Context, mu *dsm.Mutex) error {
-	_, err := mu.Lock(ctx)
-	if errors.Is(err, dsm.ErrOwnerDied) {
-		return nil
+// locked calls f while it has mu locked. Whoever held it before may have died: what is under it bears that, because
+// every change takes effect with one store.
+func locked(ctx context.Context, mu *dsm.Mutex, f func() error) (err error) {
+	return lockedBy(ctx, mu, f, func() error { return nil })
+}
+
+// lockedBy does so, and calls repair before f if whoever held mu before has died.
+func lockedBy(ctx context.Context, mu *dsm.Mutex, f, repair func() error) (err error) {
+	_, err = mu.Lock(ctx)
+	died := errors.Is(err, dsm.ErrOwnerDied)
+	if err != nil && !died {
+		return err
 	}
-	return err
+	defer func() { err = errors.Join(err, mu.Unlock()) }()
+	if died {
+		if err := repair(); err != nil {
+			return err
+		}
+	}
+	return f()
 }
 
 // checkType refuses types that hold Go pointers.
