@@ -10,8 +10,8 @@ import (
 const (
 	// MaxWhere is the length of the longest Stamp.Where, in bytes.
 	MaxWhere = 512
-	// maxMoments is the largest number of nodes that a vector time names.
-	maxMoments = 1 << 16
+	// maxMoments is the largest number of nodes that a vector time names: an epoch has no more members.
+	maxMoments = MaxMembers
 )
 
 // LockTime is what goes ahead of a message about a lock, see Order.
@@ -46,36 +46,42 @@ func (c *Codec) DecodeLockTime(b []byte) (t LockTime, err error) {
 	return t, err
 }
 
-// EncodeStamp returns the wire form of s, but for its node, after a prefix of the caller's: epoch, interval, place,
-// vector time. It is valid until the next Encode.
-func (c *Codec) EncodeStamp(prefix byte, s Stamp) []byte {
+// EncodeStamped returns the wire form of a Flush with its Stamp, whose moment it is: the message, then epoch, place
+// and vector time of the stamp. It is valid until the next Encode.
+func (c *Codec) EncodeStamped(prefix byte, m Message, s Stamp) []byte {
 	c.out.Reset()
 	c.out.WriteByte(prefix)
+	c.encodeMessage(m)
 	_ = c.enc.EncodeUint(s.Epoch)
-	_ = c.enc.EncodeUint(uint64(s.Interval))
 	_ = c.enc.EncodeString(s.Where[:min(len(s.Where), MaxWhere)])
 	c.encodeTime(s.Before)
 	return c.out.Bytes()
 }
 
-// DecodeStamp reads the Stamp of a node that fills b exactly.
-func (c *Codec) DecodeStamp(node pagetable.NodeID, b []byte) (Stamp, error) {
+// DecodeStamped reads a Flush of a node with its Stamp that fill b exactly.
+func (c *Codec) DecodeStamped(from pagetable.NodeID, b []byte) (m Message, s Stamp, err error) {
 	c.in.Reset(b)
-	epoch, err1 := c.dec.DecodeUint64()
-	interval, err2 := c.dec.DecodeUint64()
-	if err1 != nil || err2 != nil || interval == 0 || interval > 1<<32-1 {
-		return Stamp{}, fmt.Errorf("coherence: stamp of interval %d (%v, %v)", interval, err1, err2)
+	if m, err = c.decodeMessage(); err != nil {
+		return m, s, err
+	}
+	if m.Kind != Flush || m.Txn == 0 {
+		return m, s, fmt.Errorf("coherence: a stamp comes with %v", m)
+	}
+	s.Moment = Moment{from, m.Txn}
+	if s.Epoch, err = c.dec.DecodeUint64(); err != nil {
+		return m, s, fmt.Errorf("coherence: stamp: %w", err)
 	}
 	n, err := c.dec.DecodeBytesLen()
 	if err != nil || n < 0 || n > MaxWhere || n > c.in.Len() {
-		return Stamp{}, fmt.Errorf("coherence: stamp with a place of %d bytes, at most %d are allowed (%v)", n, MaxWhere, err)
+		return m, s, fmt.Errorf("coherence: stamp with a place of %d bytes, at most %d are allowed (%v)", n, MaxWhere, err)
 	}
 	where := make([]byte, n)
 	if err := c.dec.ReadFull(where); err != nil {
-		return Stamp{}, fmt.Errorf("coherence: stamp: %w", err)
+		return m, s, fmt.Errorf("coherence: stamp: %w", err)
 	}
-	before, err := c.decodeTime()
-	return Stamp{Moment{node, uint32(interval)}, epoch, before, string(where)}, err
+	s.Where = string(where)
+	s.Before, err = c.decodeTime()
+	return m, s, err
 }
 
 func (c *Codec) encodeTime(t VectorTime) {

@@ -34,6 +34,11 @@ func NewCodec() *Codec {
 func (c *Codec) Encode(prefix byte, m Message) []byte {
 	c.out.Reset()
 	c.out.WriteByte(prefix)
+	c.encodeMessage(m)
+	return c.out.Bytes()
+}
+
+func (c *Codec) encodeMessage(m Message) {
 	// Writes to a bytes.Buffer can't fail.
 	_ = c.enc.EncodeArrayLen(messageFields)
 	for _, v := range [messageFields]uint64{
@@ -42,13 +47,20 @@ func (c *Codec) Encode(prefix byte, m Message) []byte {
 	} {
 		_ = c.enc.EncodeUint(v)
 	}
-	return c.out.Bytes()
 }
 
 // Decode reads a message that fills b exactly. The error names the field that is out of range. It
 // allocates nothing, whatever b holds.
 func (c *Codec) Decode(b []byte) (Message, error) {
 	c.in.Reset(b)
+	m, err := c.decodeMessage()
+	if err == nil && c.in.Len() != 0 {
+		err = fmt.Errorf("coherence: %d bytes after a message", c.in.Len())
+	}
+	return m, err
+}
+
+func (c *Codec) decodeMessage() (Message, error) {
 	n, err := c.dec.DecodeArrayLen()
 	if err != nil || n != messageFields {
 		return Message{}, fmt.Errorf("coherence: a message is an array of %d, got %d (%v)", messageFields, n, err)
@@ -58,9 +70,6 @@ func (c *Codec) Decode(b []byte) (Message, error) {
 		if f[i], err = c.dec.DecodeUint64(); err != nil {
 			return Message{}, fmt.Errorf("coherence: message field %d: %w", i, err)
 		}
-	}
-	if c.in.Len() != 0 {
-		return Message{}, fmt.Errorf("coherence: %d bytes after a message", c.in.Len())
 	}
 	return fromFields(f)
 }
