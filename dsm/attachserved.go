@@ -63,7 +63,10 @@ func (p *program) operate(ctx context.Context, q question) {
 	}
 	switch q.kind {
 	case askAdd:
-		p.s.intervals.before(func() { p.await(ctx, q, addition{lock, int64(q.arg)}) })
+		p.s.intervals.before(func() {
+			p.s.races.released(lock.ID())
+			p.await(ctx, q, addition{lock, int64(q.arg)})
+		})
 	case askWatch:
 		p.await(ctx, q, watch{lock, condition{int64(q.arg), q.n == 1}})
 	}

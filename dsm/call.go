@@ -27,6 +27,7 @@ const (
 	callStats                      // JSON NodeStats
 	callPages                      // JSON PageQuery → JSON []PageStats
 	callLocks                      // JSON []LockStatus
+	callRaces                      // JSON []Race
 	callUses                       // JSON locks.Uses
 	callReset                      // forget what was counted
 	callEpoch                      // answer: the epoch, or 0 if it has not settled here; 8 bytes
@@ -221,6 +222,8 @@ func (s *node) answerCall(from pagetable.NodeID, kind callKind, question []byte)
 		return marshal(s.stats())
 	case callPages:
 		return s.answerPages(question)
+	case callRaces:
+		return marshal(s.races.here())
 	case callLocks:
 		return marshal(s.sync.status())
 	case callUses:

@@ -16,6 +16,11 @@ type changes struct {
 	// Valid if setAside.
 	aside    []byte
 	setAside bool
+	// began is the interval that the twin is from, and by whom the page was written first in it: set if races are
+	// looked for.
+	began began
+	// shadow is the page's, at its home, if races are looked for.
+	shadow coherence.Shadow
 	// flights are the diffs that are not acknowledged, the oldest first.
 	flights []flight
 }
@@ -38,6 +43,7 @@ func (w *work) installChanged(pg *page, frame []byte, cause coherence.Message, b
 	c := &pg.changes
 	switch in := w.rd.Install; {
 	case in == coherence.Diff:
+		w.compare(pg, frame, body)
 		coherence.ApplyDiff(frame, body)
 		if c.twin != nil {
 			coherence.ApplyDiff(c.twin, body)
@@ -60,7 +66,7 @@ func (w *work) installChanged(pg *page, frame []byte, cause coherence.Message, b
 		copy(c.twin, frame)
 	}
 	if w.rd.Wrote {
-		w.s.intervals.wrote(pg.proto.ID())
+		w.s.races.began(pg, w.s.intervals.wrote(pg.proto.ID()))
 	}
 }
 
@@ -148,8 +154,11 @@ func (w *work) update(pg *page, frame, flushed []byte) []byte {
 }
 
 // noteChanges does what a Ready says about changes that are at the home now.
-func (w *work) noteChanges(pg *page) {
+func (w *work) noteChanges(pg *page, frame []byte) {
 	c, rd := &pg.changes, &w.rd
+	if len(rd.Flushed) > 0 {
+		w.compareOwn(pg, frame)
+	}
 	if rd.DropTwin {
 		dropTwin(c.twin)
 		c.twin, c.aside, c.setAside = nil, nil, false

@@ -52,6 +52,11 @@ type Config struct {
 	// Events is how many events of page traffic this node keeps, the latest ones, for Space.Trace. Each takes 96
 	// bytes, and up to twice as many are kept. Default 32768.
 	Events int
+	// DetectRaces has this node look for data races in release regions: two nodes that write the same bytes without a
+	// lock or barrier in between. They are logged, and returned by Space.Races, see Race. All nodes of a space must
+	// agree on it (ErrJoin). It takes memory of about twice the pages that are written at their homes, and time: see
+	// NOTES.md, "Release regions". Default false, which costs nothing.
+	DetectRaces bool
 	// Serve is the path of a Unix socket at which this node serves the programs of this machine that
 	// attach to it (Linux only). Default empty: none.
 	Serve string
@@ -80,6 +85,7 @@ const (
 	EnvRank     = "PAGEMESH_RANK"     // Config.Rank
 	EnvJoin     = "PAGEMESH_JOIN"     // Config.JoinTimeout, such as 30s
 	EnvAttach   = "PAGEMESH_ATTACH"   // Config.Attach
+	EnvRaces    = "PAGEMESH_RACES"    // Config.DetectRaces, a boolean
 )
 
 // ConfigFromEnv returns the Config that the environment describes; a variable that is not set leaves
@@ -98,9 +104,11 @@ func ConfigFromEnv() (Config, error) {
 		}
 	}
 	var err error
-	if v := os.Getenv(EnvInsecure); v != "" {
-		if c.Insecure, err = strconv.ParseBool(v); err != nil {
-			return Config{}, fmt.Errorf("%s=%q: want true or false", EnvInsecure, v)
+	for name, dst := range map[string]*bool{EnvInsecure: &c.Insecure, EnvRaces: &c.DetectRaces} {
+		if v := os.Getenv(name); v != "" {
+			if *dst, err = strconv.ParseBool(v); err != nil {
+				return Config{}, fmt.Errorf("%s=%q: want true or false", name, v)
+			}
 		}
 	}
 	for name, dst := range map[string]*int{EnvMembers: &c.Members, EnvRank: &c.Rank} {
@@ -135,6 +143,7 @@ func (c Config) Environ() []string {
 		EnvRank + "=" + strconv.Itoa(c.Rank),
 		EnvJoin + "=" + join,
 		EnvAttach + "=" + c.Attach,
+		EnvRaces + "=" + strconv.FormatBool(c.DetectRaces),
 	}
 }
 

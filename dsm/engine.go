@@ -24,6 +24,8 @@ type work struct {
 	// local are the messages that the node sends to itself, to be stepped after the Ready that holds
 	// them.
 	local []coherence.Message
+	// stamp is that of the Flush that is being handled, if races are looked for and it has one.
+	stamp coherence.Stamp
 	// spare holds the bytes of a page that was taken away from programs before they were sent.
 	spare []byte
 	// uncounted is a fault that may have to be counted, see begin. at is the time of the present step, zero if nobody
@@ -64,6 +66,9 @@ func (r *region) lockLive(index uint64) *page {
 			makePage = coherence.MakeReleasePage
 		}
 		pg.proto = makePage(pagetable.MakePageID(meta.ID, index), r.s.self, v.Home(*meta, index), v.Epoch)
+		if r.watched() {
+			pg.proto.Watch()
+		}
 		pg.live = true
 	}
 	return pg
@@ -179,7 +184,7 @@ func (w *work) effects(r *region, pg *page, cause coherence.Message, body []byte
 		w.send(pg, &rd.Send[i], frame, body)
 	}
 	if r.release {
-		w.noteChanges(pg)
+		w.noteChanges(pg, frame)
 		w.flushed(pg)
 	}
 	if rd.Woken != pagetable.NoAccess {
@@ -302,7 +307,15 @@ func (w *work) send(pg *page, m *coherence.Message, frame, update []byte) {
 		w.sent(pg, m, len(body))
 	}
 	// A peer that can't be reached is about to be declared lost; the new epoch settles its pages.
-	_ = w.out.Send(m.To, w.codec.Encode(classPage, *m), body)
+	_ = w.out.Send(m.To, w.encode(pg, m), body)
+}
+
+// encode returns the header of a message.
+func (w *work) encode(pg *page, m *coherence.Message) []byte {
+	if m.Kind == coherence.Flush && w.s.races.on && !w.rd.RepeatDiff {
+		return w.codec.EncodeStamped(classStamped, *m, w.s.races.stamp(pg, m.Txn))
+	}
+	return w.codec.Encode(classPage, *m)
 }
 
 // noteDelay has the watch told when a pin begins to keep another node waiting.

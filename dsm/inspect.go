@@ -189,6 +189,8 @@ func (s *node) inspect(ctx context.Context, kind controlKind, question []byte) (
 		return answered(s.status(ctx))
 	case controlTotals:
 		return answered(s.totals(ctx))
+	case controlRaces:
+		return answered(s.allRaces(ctx))
 	case controlLocks:
 		return answered(s.locks(ctx))
 	case controlReset:
@@ -265,6 +267,11 @@ func (i *Inspector) Status(ctx context.Context) (Status, error) {
 // Pages returns what Space.Pages does at the node.
 func (i *Inspector) Pages(ctx context.Context, q PageQuery) ([]PageStats, error) {
 	return ask[[]PageStats](ctx, i, controlPages, q)
+}
+
+// Races returns what Space.Races does at the node.
+func (i *Inspector) Races(ctx context.Context) ([]Race, error) {
+	return ask[[]Race](ctx, i, controlRaces, nil)
 }
 
 // Locks returns what Space.Locks does at the node.

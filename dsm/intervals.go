@@ -118,11 +118,20 @@ func (w *work) flushPage(r *region, index uint64, number uint32) {
 }
 
 // wrote takes up that a page is about to be written. It comes before a program can do so: its thread may have
-// written, and release what it wrote, before the page is unlocked. The caller holds the page's lock.
-func (e *intervals) wrote(p pagetable.PageID) {
+// written, and release what it wrote, before the page is unlocked. It returns the interval's number. The caller
+// holds the page's lock.
+func (e *intervals) wrote(p pagetable.PageID) (interval uint32) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	e.v.Wrote(p)
+	return e.v.Open()
+}
+
+// closed returns the number of the interval that ended last.
+func (e *intervals) closed() uint32 {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return e.v.Closed()
 }
 
 // flushed takes up what the page's home has. The caller holds the page's lock.

@@ -27,7 +27,7 @@ import (
 type controlKind byte
 
 const (
-	controlJoin     controlKind = 'j'               // payload: joiner
+	controlJoin     controlKind = 'j'               // payload: see encodeJoin
 	controlWelcome  controlKind = 'w'               // payload: node id, view
 	controlReady    controlKind = 'r'               // all members are connected
 	controlJoined   controlKind = 'd'               // the view with the node in it is ordered
@@ -36,6 +36,7 @@ const (
 	controlStatus   controlKind = 's'               // asks for Status as JSON, here and below
 	controlPages    controlKind = 'p'               // payload: PageQuery as JSON; asks for []PageStats
 	controlLocks    controlKind = 'l'               // asks for []LockStatus
+	controlRaces    controlKind = 'y'               // asks for []Race
 	controlMembers  controlKind = 'm'               // asks for []MemberStatus
 	controlStats    controlKind = 'n'               // asks for the node's own NodeStats
 	controlTotals   controlKind = 't'               // asks for the NodeStats of all members
@@ -129,7 +130,7 @@ func (s *node) askToJoin(ctx context.Context, addr string) (instead string, err 
 	stop := context.AfterFunc(ctx, func() { conn.Close() })
 	defer stop()
 	me := coherence.Member{Addr: s.ep.Addr(), Incarnation: s.incarnation, Rank: s.cfg.Rank}
-	if err := writeControl(conn, controlJoin, coherence.EncodeMember(me)); err != nil {
+	if err := writeControl(conn, controlJoin, encodeJoin(me, s.cfg.DetectRaces)); err != nil {
 		return "", err
 	}
 	kind, payload, err := readControl(conn, maxControl)
@@ -180,11 +181,34 @@ func (s *node) welcomed(ctx context.Context, conn net.Conn, payload []byte) erro
 	return nil
 }
 
+// encodeJoin returns what a node says of itself that wants to join: whether it detects races, in a byte, and what the
+// view will say of it.
+func encodeJoin(m coherence.Member, races bool) []byte {
+	b := []byte{0}
+	if races {
+		b[0] = 1
+	}
+	return append(b, coherence.EncodeMember(m)...)
+}
+
+func decodeJoin(b []byte) (m coherence.Member, races bool, err error) {
+	if len(b) == 0 || b[0] > 1 {
+		return m, false, errors.New("a request to join that no node of this version makes")
+	}
+	m, err = coherence.DecodeMember(b[1:])
+	return m, b[0] == 1, err
+}
+
 // admit lets a node in, at the coordinator.
 func (s *node) admit(conn net.Conn, payload []byte) error {
-	m, err := coherence.DecodeMember(payload)
-	if err != nil {
+	m, races, err := decodeJoin(payload)
+	switch {
+	case err != nil:
 		return err
+	case races != s.cfg.DetectRaces:
+		return writeControl(conn, controlRefused, []byte(fmt.Sprintf(
+			"DetectRaces is %v there and %v here: set it alike at all nodes (Config.DetectRaces, dsm run --detect-races, %s)",
+			s.cfg.DetectRaces, races, EnvRaces)))
 	}
 	s.joinMu.Lock()
 	defer s.joinMu.Unlock()

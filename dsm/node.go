@@ -40,6 +40,7 @@ type node struct {
 	sync  syncEngine
 	// intervals are this node's writes to release regions.
 	intervals intervals
+	races     races
 	// works and batches hold what is used again and again: *work and *batch.
 	works, batches sync.Pool
 
@@ -114,6 +115,7 @@ func newNode(cfg Config) *node {
 	s.works, s.batches = newWorkPool(s), newBatchPool()
 	s.calls.init()
 	s.intervals.init(s)
+	s.races.init(s)
 	s.base.Store(&baseline{at: time.Now()})
 	s.memory.init(cfg.MemoryLimit)
 	if recording {

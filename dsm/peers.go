@@ -1,6 +1,7 @@
 package dsm
 
 import (
+	"errors"
 	"fmt"
 	"maps"
 	"net"
@@ -18,6 +19,8 @@ const (
 	classPage    byte = 'p' // coherence.Message
 	classLock    byte = 'l' // locks.Message
 	classNotice  byte = 'n' // coherence.Notices, before a locks.Message that lets the receiver acquire
+	classStamped byte = 's' // coherence.Message with a Stamp, if races are looked for
+	classTime    byte = 't' // coherence.LockTime, before a locks.Message, if races are looked for
 	classView    byte = 'v' // the body is a coherence.View
 	classCall    byte = 'c' // a question, see call.go
 	classAnswer  byte = 'a' // its answer
@@ -166,7 +169,7 @@ func (s *node) packet(p *peer, header, body []byte) error {
 	if !p.member {
 		return s.holdGuest(p, header, body)
 	}
-	if len(p.held) > 0 && (header[0] == classPage || header[0] == classLock || header[0] == classNotice) {
+	if len(p.held) > 0 && ordered(header[0]) {
 		return p.hold(header, body)
 	}
 	done, err := s.handle(p, header, body)
@@ -176,13 +179,24 @@ func (s *node) packet(p *peer, header, body []byte) error {
 	return p.hold(header, body)
 }
 
+// ordered reports whether packets of a class must not overtake each other.
+func ordered(class byte) bool {
+	switch class {
+	case classPage, classStamped, classLock, classNotice, classTime:
+		return true
+	}
+	return false
+}
+
 // handle handles a packet of a member, or returns false if it has to wait for a view.
 func (s *node) handle(p *peer, header, body []byte) (done bool, err error) {
 	switch header[0] {
-	case classPage, classLock:
+	case classPage, classStamped, classLock:
 		return s.protocol(p, header, body)
 	case classNotice:
 		return true, s.intervals.learn(p, header, body)
+	case classTime:
+		return s.races.learn(p, header[1:])
 	case classCall:
 		return true, s.serveCall(p, header[1:], body)
 	case classAnswer:
@@ -200,7 +214,7 @@ func (s *node) protocol(p *peer, header, body []byte) (done bool, err error) {
 	if header[0] == classLock {
 		return s.sync.packet(p, header[1:])
 	}
-	m, err := p.work.codec.Decode(header[1:])
+	m, err := s.decode(p, header)
 	if err != nil {
 		return false, err
 	}
@@ -220,6 +234,20 @@ func (s *node) protocol(p *peer, header, body []byte) (done bool, err error) {
 		return true, nil // it joined and was lost in views that this node has missed
 	}
 	return p.work.message(r, m, body), nil
+}
+
+// decode reads a message of the page protocol, and what it is stamped with.
+func (s *node) decode(p *peer, header []byte) (m coherence.Message, err error) {
+	w := p.work
+	w.stamp = coherence.Stamp{}
+	if header[0] != classStamped {
+		return w.codec.Decode(header[1:])
+	}
+	if !s.races.on {
+		return m, errors.New("a stamp comes to a node that does not detect races")
+	}
+	m, w.stamp, err = w.codec.DecodeStamped(p.node, header[1:])
+	return m, err
 }
 
 // admits checks what of a message only the region can tell.

@@ -74,6 +74,7 @@ func (e *syncEngine) put(p *nodePool, count uint64, by caller) (held bool) {
 		if !held {
 			return
 		}
+		e.s.races.released(locks.PoolID(p.name, p.size))
 		if p.taken -= count; p.taken == 0 {
 			e.held.clear(&p.holders)
 		} else {

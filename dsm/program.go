@@ -143,6 +143,7 @@ func (p *program) startSampling() {
 	sm, err := newSampler(&p.s.symbols, p.peer.PID)
 	switch {
 	case err == nil:
+		sm.always = p.s.races.on
 		p.sampler.Store(sm)
 	case errors.Is(err, fs.ErrNotExist): // it has ended already
 	default:

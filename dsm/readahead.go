@@ -75,8 +75,8 @@ func mostAhead(r *region, a pagetable.Access) uint64 {
 	return most
 }
 
-// ahead asks for a page that nobody waits for yet.
-func (w *work) ahead(r *region, index uint64, a pagetable.Access) {
+// ahead asks for a page that nobody waits for yet, because of an access at a site.
+func (w *work) ahead(r *region, index uint64, a pagetable.Access, by uint32) {
 	if pg := r.pages.Get(index); pg != nil {
 		pg.mu.Lock()
 		here := pg.allows(a)
@@ -85,5 +85,5 @@ func (w *work) ahead(r *region, index uint64, a pagetable.Access) {
 			return
 		}
 	}
-	w.fault(r, index, &waiter{want: a, op: opTouch})
+	w.fault(r, index, &waiter{want: a, op: opTouch, site: by})
 }

@@ -100,7 +100,11 @@ func (v *server) serve(conn *net.UnixConn) {
 	}
 	v.attach(p)
 	p.pagers.Go(p.serveTraps)
-	p.pagers.Go(p.startSampling)
+	if v.s.races.on {
+		p.startSampling() // no write may be without its line
+	} else {
+		p.pagers.Go(p.startSampling)
+	}
 	p.announce(true)
 	p.greeted()
 

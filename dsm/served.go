@@ -8,6 +8,8 @@ import (
 
 // operation is a wait for a lock that its home serves, as the lock machine takes it.
 type operation interface {
+	// served returns the lock.
+	served() locks.Served
 	begin(m *locks.Machine, w locks.Waiter, r *locks.Ready)
 	// cancel gives the wait up, and reports whether it is over with that.
 	cancel(m *locks.Machine, w locks.Waiter, r *locks.Ready) bool
@@ -18,6 +20,8 @@ type addition struct {
 	lock  locks.Served
 	delta int64
 }
+
+func (a addition) served() locks.Served { return a.lock }
 
 func (a addition) begin(m *locks.Machine, w locks.Waiter, r *locks.Ready) {
 	m.Add(a.lock, a.delta, w, r)
@@ -32,6 +36,8 @@ type watch struct {
 	lock  locks.Served
 	until condition
 }
+
+func (o watch) served() locks.Served { return o.lock }
 
 func (o watch) begin(m *locks.Machine, w locks.Waiter, r *locks.Ready) {
 	low, high := o.until.span()
@@ -50,6 +56,7 @@ func (s *node) add(ctx context.Context, lock locks.Served, delta int64) (value i
 	if err := s.intervals.release(); err != nil {
 		return 0, err
 	}
+	s.races.released(lock.ID())
 	how, err := s.sync.operate(ctx, addition{lock, delta})
 	return how.Value, err
 }

@@ -129,6 +129,7 @@ type sampler struct {
 	pid     int
 	symbols *symbols
 	shift   uint64 // what the loader has added to the executable's addresses
+	always  bool   // every fault is sampled: races are looked for
 
 	mu   sync.Mutex // guards what follows
 	next time.Time
@@ -169,7 +170,7 @@ func (sm *sampler) sample(f vm.Fault) (place, bool) {
 func (sm *sampler) due(now time.Time) bool {
 	sm.mu.Lock()
 	defer sm.mu.Unlock()
-	if now.Before(sm.next) {
+	if now.Before(sm.next) && !sm.always {
 		return false
 	}
 	sm.next = now.Add(sampleEvery)

@@ -159,6 +159,13 @@ func (s *Space) Locks(ctx context.Context) ([]LockStatus, error) {
 	return ask[[]LockStatus](ctx, s, controlLocks, nil)
 }
 
+// Races returns the data races in release regions that all members have found, by region and offset: each pair of
+// lines once, at most MaxRaces of each member. What a member has found goes with it. Its errors are those of
+// ClusterStats, and one that says what to do if the space was not opened with Config.DetectRaces.
+func (s *Space) Races(ctx context.Context) ([]Race, error) {
+	return ask[[]Race](ctx, s, controlRaces, nil)
+}
+
 // Pages returns the pages that q selects with what all members have counted on them, the busiest
 // first: those that have made programs wait longest. Of pages without traffic it returns only the one
 // that q.Page names, if a member knows it. Its errors are those of ClusterStats.

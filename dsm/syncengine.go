@@ -219,6 +219,7 @@ func (e *syncEngine) begin(w *syncWaiter) {
 		case w.op != nil:
 			w.op.begin(e.m, w.id, &e.rd)
 		default:
+			e.s.races.released(w.lockID())
 			e.m.Wait(w.barrier, w.parties, w.id, &e.rd)
 		}
 	})
@@ -262,6 +263,7 @@ func (e *syncEngine) unlock(m *nodeMutex, died bool) (held bool) {
 
 // giveBack ends a possession for the machine. The caller holds e.mu.
 func (e *syncEngine) giveBack(id locks.ID, w locks.Waiter, last locks.Token, died bool) (held bool) {
+	e.s.races.released(id)
 	if died {
 		return e.m.Abandon(id, w, last, &e.rd)
 	}
@@ -311,12 +313,13 @@ func (e *syncEngine) perform(out *transport.Outbox) {
 		e.recall(e.rd.Wanted[i])
 	}
 	for _, o := range e.rd.Send {
+		e.s.races.tell(out, o)
 		e.s.intervals.tell(out, o.To)
 		e.buf = o.Msg.Append(append(e.buf[:0], classLock))
 		_ = out.Send(o.To, e.buf, nil) // who can't be reached is about to be declared lost
 	}
 	if len(e.rd.Wake) > 0 {
-		e.s.intervals.acquire()
+		e.acquire()
 	}
 	for _, k := range e.rd.Wake {
 		w := e.waiters[k.Waiter]
@@ -331,6 +334,29 @@ func (e *syncEngine) perform(out *transport.Outbox) {
 	}
 	e.rd.Reset()
 	e.noteIdle()
+}
+
+// acquire makes this node see what happened before the waits that have ended. The caller holds e.mu.
+func (e *syncEngine) acquire() {
+	for _, k := range e.rd.Wake {
+		if w := e.waiters[k.Waiter]; w != nil && k.Err == locks.OK {
+			e.s.races.acquired(w.lockID())
+		}
+	}
+	e.s.intervals.acquire()
+}
+
+// lockID returns the lock that a waiter waits for.
+func (w *syncWaiter) lockID() locks.ID {
+	switch {
+	case w.mutex != nil:
+		return w.mutex.id
+	case w.pool != nil:
+		return locks.PoolID(w.pool.name, w.pool.size)
+	case w.op != nil:
+		return w.op.served().ID()
+	}
+	return locks.BarrierID(w.barrier)
 }
 
 // has notes that a waiter has what it waited for. The caller holds e.mu.
@@ -392,6 +418,7 @@ func (e *syncEngine) newView(v coherence.View, gone []pagetable.NodeID) {
 	e.mu.Lock()
 	defer e.release()
 	e.placed.Store(len(v.Locks.Nodes) > 0)
+	e.s.races.newEpoch(v.Epoch)
 	if e.m != nil && v.Epoch == e.m.Epoch() {
 		*e.view = v
 		return

@@ -52,7 +52,7 @@ func (p *program) trapped(w *work, f vm.Fault) {
 		return
 	}
 	for from, to := p.streams.follow(r, index, f.Want); from < to; from++ {
-		w.ahead(r, from, f.Want)
+		w.ahead(r, from, f.Want, wt.site)
 	}
 }
 

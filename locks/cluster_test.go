@@ -49,11 +49,11 @@ func barrierSpec(name string, parties int) lockSpec {
 }
 
 func rwSpec(name string) lockSpec {
-	return lockSpec{name: name, permits: Everything, counts: []uint64{1, Everything}, id: poolID(name, Everything)}
+	return lockSpec{name: name, permits: Everything, counts: []uint64{1, Everything}, id: PoolID(name, Everything)}
 }
 
 func semaphoreSpec(name string, permits uint64, counts ...uint64) lockSpec {
-	return lockSpec{name: name, permits: permits, counts: counts, id: poolID(name, permits)}
+	return lockSpec{name: name, permits: permits, counts: counts, id: PoolID(name, permits)}
 }
 
 func lockstepSpec(name string, users ...pagetable.NodeID) lockSpec {

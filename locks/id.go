@@ -30,9 +30,9 @@ func MutexID(name string) ID { return hash('m', name) }
 // BarrierID returns the id of the barrier called name.
 func BarrierID(name string) ID { return hash('b', name) }
 
-// poolID returns the id of the pool called name: a read/write mutex is a kind of its own, semaphores of all
+// PoolID returns the id of the pool called name: a read/write mutex is a kind of its own, semaphores of all
 // sizes are another.
-func poolID(name string, size uint64) ID {
+func PoolID(name string, size uint64) ID {
 	if size == Everything {
 		return hash('r', name)
 	}

@@ -151,7 +151,7 @@ func (m *Machine) Take(name string, size, count uint64, w Waiter, r *Ready) {
 // What was written while they were taken must be on its way before the Ready is performed.
 func (m *Machine) Put(name string, size, count uint64, r *Ready) bool {
 	m.begin(r)
-	p := m.node.pools[poolKey{poolID(name, size), size}]
+	p := m.node.pools[poolKey{PoolID(name, size), size}]
 	if p == nil || !p.put(count, r) {
 		return false
 	}
@@ -162,7 +162,7 @@ func (m *Machine) Put(name string, size, count uint64, r *Ready) bool {
 // CancelTake ends a wait for permits. What it returns means what it means in CancelLock.
 func (m *Machine) CancelTake(name string, size uint64, w Waiter, r *Ready) bool {
 	m.begin(r)
-	p := m.node.pools[poolKey{poolID(name, size), size}]
+	p := m.node.pools[poolKey{PoolID(name, size), size}]
 	canceled := p != nil && p.cancel(w, r)
 	m.finish(r)
 	return canceled

@@ -108,7 +108,7 @@ func TestNamesAndParties(t *testing.T) {
 			t.Errorf("CheckPermits(%d) = %v", permits, err)
 		}
 	}
-	if poolID("a", 1) != poolID("a", 2) || poolID("a", 1) == poolID("a", Everything) {
+	if PoolID("a", 1) != PoolID("a", 2) || PoolID("a", 1) == PoolID("a", Everything) {
 		t.Error("want one id for semaphores of one name, and another one for the read/write mutex")
 	}
 	if MutexID("a") == BarrierID("a") || MutexID("a") == MutexID("b") {
@@ -125,7 +125,7 @@ func TestNamesAndParties(t *testing.T) {
 // TestImpossibleMessages: the machine stops at what no machine sends, with all it knows about it.
 func TestImpossibleMessages(t *testing.T) {
 	view := View{Epoch: 1, Members: []pagetable.NodeID{1, 2}, Home: func(ID) pagetable.NodeID { return 1 }}
-	m, b, p := MutexID("m"), BarrierID("b"), poolID("p", 2)
+	m, b, p := MutexID("m"), BarrierID("b"), PoolID("p", 2)
 	for _, c := range []struct {
 		name  string
 		setUp func(*Machine, *Ready)

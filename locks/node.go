@@ -51,7 +51,7 @@ func (n *node) barrier(name string, parties uint32, v *View) *barrierNode {
 
 // pool returns the entry of the pool and makes it at the first use.
 func (n *node) pool(name string, size uint64, v *View) *poolNode {
-	key := poolKey{id: poolID(name, size), size: size}
+	key := poolKey{id: PoolID(name, size), size: size}
 	p := n.pools[key]
 	if p == nil {
 		p = &poolNode{key: key, name: name, home: v.Home(key.id)}

@@ -255,7 +255,7 @@ func (d *decoder) message(m *Message) {
 	case f&hasBarrierName != 0:
 		m.ID = BarrierID(m.Name)
 	case f&hasPoolName != 0:
-		m.ID = poolID(m.Name, m.Size)
+		m.ID = PoolID(m.Name, m.Size)
 	case f&hasServedName != 0:
 		m.ID = Served{m.Class, m.Name}.ID()
 	}

@@ -58,7 +58,7 @@ func sample(k Kind, pick func(low, high uint64) uint64) Message {
 	set(hasReleased, 0, all, func(v uint64) { m.Released = v })
 	set(hasStatus, uint64(Waiting), uint64(Held), func(v uint64) { m.Status = Status(v) })
 	if f&hasPoolName != 0 {
-		m.ID = poolID(m.Name, m.Size)
+		m.ID = PoolID(m.Name, m.Size)
 	}
 	set(hasReason, 0, uint64(reasonEnd-1), func(v uint64) { m.Reason = Reason(v) })
 	set(hasServedName, 1, MaxName, func(v uint64) { m.Name = strings.Repeat("s", int(v)) })
