@@ -84,7 +84,11 @@ func (l *locker) unlock(name string) error {
 func (l *locker) storm(name string) {
 	defer close(l.calm)
 	for !l.stop.Load() {
-		if err := errors.Join(l.lock(name), l.unlock(name)); err != nil {
+		err := l.lock(name)
+		if err == nil {
+			err = l.unlock(name)
+		}
+		if err != nil {
 			fmt.Fprintln(os.Stderr, "storm:", err)
 			return
 		}
