@@ -2,6 +2,7 @@ package bench
 
 import (
 	"context"
+	"fmt"
 
 	"pagemesh/pagetable"
 )
@@ -22,12 +23,17 @@ func barrier(ctx context.Context, r *Rank) error {
 	phases := r.size()
 	seen := NewArray[uint64](ctx, r, "seen", r.Ranks*pagetable.DefaultPageSize/8, pagetable.Blocked).Region()
 	meet := r.Space.Barrier("bench/"+r.name+"/meet", r.Ranks)
-	var wait samples
+	w := openWire(ctx, r)
+	defer w.close()
+	var wait, pair samples
 	late := 0
 	err := r.Timed(ctx, func() error {
 		for phase := range phases {
 			if phase%barrierCheck == 0 {
 				check(seen.Store(ctx, int64(r.Rank*pagetable.DefaultPageSize), uint64(phase)))
+			}
+			if r.Rank == 0 {
+				pair.time(w.pair)
 			}
 			wait.time(func() { check(meet.Wait(ctx)) })
 			if phase%barrierCheck == 0 && r.Rank == 0 {
@@ -46,6 +52,9 @@ func barrier(ctx context.Context, r *Rank) error {
 		return err
 	}
 	r.Metric("barrier", wait.metric())
+	r.Metric("raw_pair", pair.metric())
+	r.Result.Reading = append(r.Result.Reading,
+		fmt.Sprintf("A barrier of %d takes %.2f times a bare round trip.", r.Ranks, wait.times(pair)))
 	r.Verify(late == 0, "%d times a rank passed a phase that another had not reached", late)
 	return nil
 }

@@ -2,6 +2,7 @@ package bench
 
 import (
 	"context"
+	"fmt"
 	"strconv"
 	"time"
 
@@ -11,7 +12,7 @@ import (
 func init() {
 	register(Workload{
 		Name: "lock", Suite: "micro", MinRanks: 2, Size: 400,
-		Purpose: "what a mutex costs that nobody else wants, and one that goes from node to node",
+		Purpose: "what a mutex costs that nobody else wants, and one that goes from node to node, next to bare messages",
 		Sharing: "ranks 0 and 1 take the same mutexes; the others watch",
 		Run:     lock,
 	})
@@ -29,7 +30,9 @@ func lock(ctx context.Context, r *Rank) error {
 	turns := max(2, r.size()/lockMutexes)
 	count := r.homedAt(ctx, "count", 1, 0)                       // one word a mutex, added to without atomicity
 	holds := r.homedAt(ctx, "holds", 1+16*turns/r.pageSize(), 1) // where rank 1 tells how long it held which token
-	var cached, handoff samples
+	w := openWire(ctx, r)
+	defer w.close()
+	var cached, handoff, fetched, pair samples
 	err := r.Timed(ctx, func() error {
 		for i := range lockMutexes {
 			m := r.Mutex(strconv.Itoa(i))
@@ -38,6 +41,7 @@ func lock(ctx context.Context, r *Rank) error {
 			}
 			if r.Rank < 2 {
 				handoff = append(handoff, r.lockInTurn(ctx, m, turns, holds)...)
+				fetched = append(fetched, r.lockFetched(ctx, m, turns, func() { pair.time(w.pair) })...)
 				bump(ctx, m, count, int64(8*i))
 			}
 			check(r.Barrier(ctx))
@@ -49,6 +53,11 @@ func lock(ctx context.Context, r *Rank) error {
 	}
 	r.Metric("lock_cached", cached.metric())
 	r.Metric("lock_handoff", handoff.metric())
+	r.Metric("lock_fetch", fetched.metric())
+	r.Metric("raw_pair", pair.metric())
+	r.Result.Reading = append(r.Result.Reading, fmt.Sprintf(
+		"A mutex that another node keeps comes within %.2f times a bare pair of messages, one that it unlocks within %.2f.",
+		fetched.times(pair), handoff.times(pair)))
 	wrong := 0
 	for i := range lockMutexes {
 		n, err := count.Load(ctx, int64(8*i))
@@ -112,6 +121,26 @@ func (r *Rank) lockInTurn(ctx context.Context, m *dsm.Mutex, turns int, holds *d
 	for i, t := range mine[1:] {
 		if held, ok := other[t.token-1]; ok && mine[i].token == t.token-2 {
 			s = append(s, (t.from.Sub(mine[i].till)-held)/2)
+		}
+	}
+	return s
+}
+
+// lockFetched has rank 0 lock a mutex that rank 1 has cached, and in between do what has no lock in it. A sample
+// is one Lock.
+func (r *Rank) lockFetched(ctx context.Context, m *dsm.Mutex, turns int, between func()) (s samples) {
+	pair := r.Space.Barrier("bench/"+r.name+"/pair", 2)
+	for range turns {
+		check(pair.Wait(ctx))
+		if r.Rank == 1 {
+			acquire(ctx, m)
+			check(m.Unlock())
+		}
+		check(pair.Wait(ctx))
+		if r.Rank == 0 {
+			between()
+			s.time(func() { acquire(ctx, m) })
+			check(m.Unlock())
 		}
 	}
 	return s

@@ -36,6 +36,11 @@ func (s samples) metric() Metric {
 	return Metric{MedianNs: float64(s[len(s)/2]), P99Ns: float64(s[len(s)*99/100]), N: len(s)}
 }
 
+// times returns how the median of s compares with that of a reference.
+func (s samples) times(reference samples) float64 {
+	return s.metric().MedianNs / max(reference.metric().MedianNs, 1)
+}
+
 // rate returns the median rate of samples in each of which that many bytes moved.
 func (s samples) rate(bytes int) Metric {
 	m := s.metric()

@@ -113,6 +113,9 @@ func (w *wire) fetch(n int) {
 	}
 }
 
+// pair sends a small message and waits for another one: a round trip, or a request and a grant.
+func (w *wire) pair() { w.fetch(wireQuestion) }
+
 func (w *wire) close() {
 	if w.conn != nil {
 		w.conn.Close()
