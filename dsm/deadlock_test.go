@@ -6,13 +6,11 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"math/rand/v2"
 	"os"
 	"regexp"
 	"slices"
 	"strings"
 	"sync"
-	"sync/atomic"
 	"testing"
 	"time"
 
@@ -149,6 +147,29 @@ func checkDeadlock(t *testing.T, errs []error, says string) {
 	}
 }
 
+// TestDeadlocksOutliveMembers: a node that keeps the queues of the locks goes while others wait.
+func TestDeadlocksOutliveMembers(t *testing.T) {
+	for name, end := range map[string]func(s *dsm.Space) error{
+		"Close": (*dsm.Space).Close,
+		"Leave": func(s *dsm.Space) error { return s.Leave(context.Background()) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			inMemory(t, 3, dsm.Config{}, func(t *testing.T, nodes []*dsm.Space) {
+				time.AfterFunc(2500*time.Millisecond, func() {
+					if err := end(nodes[2]); err != nil {
+						t.Error(err)
+					}
+				})
+				for _, err := range circle(t, [][2]locker{
+					{readerOf(nodes[0], "r"), mutexOf(nodes[0], "m")}, {mutexOf(nodes[1], "m"), writerOf(nodes[1], "r")},
+				})[:1] {
+					wantError(t, "the youngest wait", err, dsm.ErrDeadlock)
+				}
+			})
+		})
+	}
+}
+
 // TestLocksShowTheirUsers, and a deadlock that nobody ends.
 func TestLocksShowTheirUsers(t *testing.T) {
 	inMemory(t, 2, dsm.Config{DeadlockAfter: -1}, func(t *testing.T, nodes []*dsm.Space) {
@@ -272,75 +293,5 @@ func TestDeadlocksOfPrograms(t *testing.T) {
 	}
 }
 
-// storm has goroutines of all nodes lock some of a few locks at once, and returns how often that was a deadlock.
-// What they lock, and in which order, is what pick returns of the numbers of the locks.
-func storm(t *testing.T, nodes []*dsm.Space, pick func(rnd *rand.Rand, numbers []int) []int) int64 {
-	t.Helper()
-	const locks, goroutines = 6, 4
-	rounds := 60 * long()
-	seed := seedOf(t)
-	var deadlocks atomic.Int64
-	var inside [locks]atomic.Int64 // a writer counts for many readers
-	ctx, cancel := context.WithTimeout(t.Context(), patience*time.Duration(long()))
-	defer cancel()
-	var wg sync.WaitGroup
-	for i := range len(nodes) * goroutines {
-		s, rnd := nodes[i%len(nodes)], rand.New(rand.NewPCG(seed, uint64(i)))
-		wg.Go(func() {
-			for range rounds {
-				var held []func() error
-				for _, n := range pick(rnd, rnd.Perm(locks)[:1+rnd.IntN(3)]) {
-					l, weight := mutexOf(s, fmt.Sprint(n)), int64(1000)
-					if n%2 == 0 {
-						l = writerOf(s, fmt.Sprint(n))
-					}
-					if n%2 == 0 && rnd.IntN(2) == 0 {
-						l, weight = readerOf(s, fmt.Sprint(n)), 1
-					}
-					if err := l.lock(ctx); errors.Is(err, dsm.ErrDeadlock) {
-						deadlocks.Add(1)
-						break
-					} else if err != nil {
-						t.Error(err)
-						break
-					}
-					if all := inside[n].Add(weight); all > 1000 {
-						t.Errorf("lock %d is held %d times", n, all)
-					}
-					held = append(held, func() error { inside[n].Add(-weight); return l.unlock() })
-				}
-				for _, unlock := range held {
-					if err := unlock(); err != nil {
-						t.Error(err)
-					}
-				}
-			}
-		})
-	}
-	wg.Wait()
-	return deadlocks.Load()
-}
-
 // quickly looks for deadlocks as soon as a wait lasts 1 ms.
 var quickly = dsm.Config{DeadlockAfter: time.Millisecond, Logger: slog.New(slog.DiscardHandler)}
-
-func TestLocksInOneOrderAreNoDeadlock(t *testing.T) {
-	nodes := openNodes(t, 3, quickly)
-	n := storm(t, nodes, func(_ *rand.Rand, numbers []int) []int {
-		slices.Sort(numbers)
-		return numbers
-	})
-	if n != 0 {
-		t.Errorf("%d deadlocks where there can be none", n)
-	}
-}
-
-// TestLocksInAnyOrderGoOn: every wait ends, although nobody gives up by himself.
-func TestLocksInAnyOrderGoOn(t *testing.T) {
-	nodes := openNodes(t, 3, quickly)
-	n := storm(t, nodes, func(_ *rand.Rand, numbers []int) []int { return numbers })
-	if n == 0 {
-		t.Error("no deadlock: the test tests nothing")
-	}
-	t.Logf("%d deadlocks", n)
-}
