@@ -24,8 +24,9 @@ func TestCloneKnowsAllFields(t *testing.T) {
 		{death{}, 2}, {doubt{}, 2}, {mutexHome{}, 8}, {mutexFound{}, 5}, {barrierNode{}, 6}, {arrival{}, 2}, {barrierHome{}, 7},
 		{participant{}, 3}, {Message{}, 19}, {cluster{}, 12}, {host{}, 6}, {wait{}, 6}, {use{}, 5}, {record{}, 17},
 		{poolNode{}, 8}, {taker{}, 2}, {poolHome{}, 9}, {given{}, 3}, {request{}, 3},
-		{servedNode{}, 1}, {counterNode{}, 7}, {adder{}, 2}, {watcher{}, 3}, {servedHome{}, 1}, {counterHome{}, 6},
-		{batch{}, 3}, {watching{}, 2}, {span{}, 2},
+		{servedNode{}, 2}, {counterNode{}, 7}, {adder{}, 2}, {watcher{}, 3}, {servedHome{}, 2}, {counterHome{}, 6},
+		{batch{}, 3}, {watching{}, 2}, {span{}, 2}, {electionNode{}, 8}, {observer{}, 2}, {electionHome{}, 7},
+		{candidate{}, 2}, {observing{}, 2}, {leader{}, 2},
 	} {
 		if n := reflect.TypeOf(s.v).NumField(); n != s.fields {
 			t.Errorf("%T has %d fields, not %d: tell clone and fingerprint", s.v, n, s.fields)
@@ -172,6 +173,11 @@ func (p *print) record(r *record) {
 	p.uint(r.taken, r.added, r.unsure, r.known, uint64(len(r.led)))
 	for _, s := range r.led {
 		p.uint(s.above, s.to)
+	}
+	p.bools(r.over)
+	p.uint(uint64(len(r.elected)))
+	for _, l := range r.elected {
+		p.uint(uint64(l.node), uint64(l.token))
 	}
 	p.bools(r.mayBreak, r.untold)
 	p.uint(uint64(r.deaths))

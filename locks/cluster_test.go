@@ -278,8 +278,13 @@ func (c *cluster) end(h *host, w Waiter) {
 	id := &h.waits[w-1]
 	p, lock := &c.past[id.lock], c.locks[id.lock].id
 	id.state = over
-	if spec := c.locks[id.lock]; spec.permits > 0 {
+	spec := c.locks[id.lock]
+	switch {
+	case spec.permits > 0:
 		c.put(h, id, spec)
+		return
+	case spec.class != 0:
+		c.resign(h, w, spec)
 		return
 	}
 	p.holder = 0
@@ -360,8 +365,8 @@ func (c *cluster) perform(h *host) {
 	c.run(h, func(r *Ready) { h.m.NewEpoch(v, r) })
 	if slices.Contains(v.Left, h.id) {
 		c.vanish(h, gone)
-		c.forget()
 	}
+	c.forget()
 }
 
 func (c *cluster) crash(h *host) {
@@ -427,7 +432,7 @@ func (c *cluster) run(h *host, event func(r *Ready)) {
 	r := &c.ready
 	clear(r.own[:cap(r.own)])
 	event(r)
-	var gives []Outgoing
+	var gives, elects []Outgoing
 	// Machine.finish empties r.own and leaves the messages in its memory.
 	for _, msg := range r.own[:cap(r.own)] {
 		if msg.Kind == 0 {
@@ -435,17 +440,24 @@ func (c *cluster) run(h *host, event func(r *Ready)) {
 		}
 		c.show(h.id, h.id, msg)
 		c.arrived(h.id, h, msg)
-		if msg.Kind == Give {
+		switch msg.Kind {
+		case Give:
 			gives = append(gives, Outgoing{h.id, msg})
+		case Elect:
+			elects = append(elects, Outgoing{h.id, msg})
 		}
 	}
 	for _, o := range r.Send {
-		if o.Msg.Kind == Give {
+		switch o.Msg.Kind {
+		case Give:
 			gives = append(gives, o)
+		case Elect:
+			elects = append(elects, o)
 		}
 		c.send(h.id, o)
 	}
 	c.checkGiven(gives)
+	c.checkElected(elects)
 	for _, k := range r.Wake {
 		c.woken(h, k)
 	}

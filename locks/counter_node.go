@@ -109,7 +109,7 @@ func (c *counterNode) cancelWatch(w Waiter, r *Ready) bool {
 	if !c.forget(w) {
 		return false
 	}
-	r.send(c.home, Message{Kind: Unwatch, ID: c.id, Waiter: w})
+	r.send(c.home, Message{Kind: Forgo, ID: c.id, Waiter: w})
 	return true
 }
 

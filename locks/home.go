@@ -69,7 +69,8 @@ func (h *home) pool(msg Message) *poolHome {
 // requests wait.
 func (h *home) step(from pagetable.NodeID, msg Message, r *Ready) {
 	switch msg.Kind {
-	case ReportMutex, ReportBarrier, ReportPool, ReportCounter, Handover, HandoverMutex, HandCounter, HandAdder:
+	case ReportMutex, ReportBarrier, ReportPool, ReportCounter, ReportLeader,
+		Handover, HandoverMutex, HandCounter, HandAdder, HandElection:
 		h.rebuild.report(from, msg)
 	case ReportsDone:
 		h.reportsDone(from, msg, r)
@@ -100,7 +101,7 @@ func (h *home) reportsDone(from pagetable.NodeID, msg Message, r *Ready) {
 		case HandoverMutex:
 			h.adopt(from, in.msg)
 		default:
-			h.served.counter(in.msg).adopt(in.msg)
+			h.served.adopt(in.msg)
 		}
 	}
 	if last {

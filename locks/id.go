@@ -47,6 +47,8 @@ type Class uint8
 const (
 	Count     Class = iota + 1 // a counter
 	WaitGroup                  // a counter, too
+	Election                   // an election
+	Once                       // an election, which the leader ends when it is done
 
 	classEnd
 )
@@ -55,7 +57,7 @@ const (
 var classes = [...]struct {
 	name   string
 	letter byte
-}{Count: {"counter", 'c'}, WaitGroup: {"waitgroup", 'w'}}
+}{Count: {"counter", 'c'}, WaitGroup: {"waitgroup", 'w'}, Election: {"election", 'e'}, Once: {"once", 'o'}}
 
 // String returns the name of the class, as LockStatus has it.
 func (c Class) String() string {

@@ -72,8 +72,8 @@ const (
 	Watch
 	// Reached says what it is. Home to node: ID, Waiter, Value, Reason.
 	Reached
-	// Unwatch says that a watcher has given up. Node to home: ID, Waiter.
-	Unwatch
+	// Forgo says that one who waits for a lock that is served has given up. Node to home: ID, Waiter.
+	Forgo
 	// ReportCounter tells a new epoch's home that a node has used a counter. Node to home: Name, Class.
 	ReportCounter
 	// HandCounter tells a counter's new home what the old one knew. Home to home: Name, Class, Value, Reason
@@ -81,6 +81,21 @@ const (
 	HandCounter
 	// HandAdder does so for the last batch of one node. Home to home: Name, Class, Node, Number, Value it came to.
 	HandAdder
+	// Campaign stands for election. Node to home: Name, Class, Waiter.
+	Campaign
+	// Elect ends that: the waiter leads, or the election is over. Home to node: ID, Waiter, Token, Reason.
+	Elect
+	// Resign ends a leadership, and with Over the election. Node to home: ID, Token, Reason.
+	Resign
+	// Observe asks who leads, as soon as it is not the one with Token. Node to home: Name, Class, Waiter, Token.
+	Observe
+	// Observed says who does. Home to node: ID, Waiter, Node, Token; both 0 if nobody does.
+	Observed
+	// ReportLeader tells a new epoch's home of a leader, or that the election is over. Node to home: Name, Class,
+	// Token, Reason.
+	ReportLeader
+	// HandElection tells an election's new home that it is over. Home to home: Name, Class.
+	HandElection
 
 	kindEnd
 )
@@ -92,8 +107,10 @@ var kindNames = [...]string{
 	ReportBarrier: "ReportBarrier", Take: "Take", Give: "Give", Deny: "Deny", Drop: "Drop", Recall: "Recall",
 	PutBack: "PutBack", ReportPool: "ReportPool", Handover: "Handover",
 	HandoverMutex: "HandoverMutex", ReportsDone: "ReportsDone",
-	Add: "Add", Added: "Added", Watch: "Watch", Reached: "Reached", Unwatch: "Unwatch",
+	Add: "Add", Added: "Added", Watch: "Watch", Reached: "Reached", Forgo: "Forgo",
 	ReportCounter: "ReportCounter", HandCounter: "HandCounter", HandAdder: "HandAdder",
+	Campaign: "Campaign", Elect: "Elect", Resign: "Resign", Observe: "Observe", Observed: "Observed",
+	ReportLeader: "ReportLeader", HandElection: "HandElection",
 }
 
 // Valid reports whether k is a kind of message. Bytes from outside must be checked with it.
@@ -110,7 +127,8 @@ func (k Kind) String() string {
 // toHome reports whether the receiver handles the message as a home.
 func (k Kind) toHome() bool {
 	switch k {
-	case Grant, Forward, Pass, Release, Withdrawn, Refuse, Give, Deny, Recall, Added, Reached:
+	case Grant, Forward, Pass, Release, Withdrawn, Refuse, Give, Deny, Recall, Added, Reached,
+		Elect, Observed:
 		return false
 	}
 	return true
@@ -118,7 +136,7 @@ func (k Kind) toHome() bool {
 
 // handsOver reports whether an old home tells a new one what it knew.
 func (k Kind) handsOver() bool {
-	return k == Handover || k == HandoverMutex || k == HandCounter || k == HandAdder
+	return k == Handover || k == HandoverMutex || k == HandCounter || k == HandAdder || k == HandElection
 }
 
 // Status is what a node says of a mutex in a ReportMutex.
@@ -167,6 +185,8 @@ const (
 	Leaving
 	// OwnerDied: the waiter holds the mutex, and one before it died while it held it, or may have.
 	OwnerDied
+	// Over: a leader has ended the election.
+	Over
 
 	reasonEnd
 )
@@ -176,7 +196,10 @@ func (r Reason) Valid() bool { return r < reasonEnd }
 
 // String returns the name of the reason.
 func (r Reason) String() string {
-	names := [...]string{OK: "ok", Lost: "lost", Mismatch: "mismatch", Canceled: "canceled", Leaving: "leaving", OwnerDied: "owner died"}
+	names := [...]string{
+		OK: "ok", Lost: "lost", Mismatch: "mismatch", Canceled: "canceled", Leaving: "leaving",
+		OwnerDied: "owner died", Over: "over",
+	}
 	if !r.Valid() {
 		return fmt.Sprintf("reason(%d)", uint8(r))
 	}
@@ -228,7 +251,7 @@ func (m Message) String() string {
 	}
 	add(hasName, " %q", m.Name)
 	add(hasID, " %v", m.ID)
-	add(hasNode, " node=%v", m.Node)
+	add(hasNode|hasLeader, " node=%v", m.Node)
 	add(hasToken, " token=%v", m.Token)
 	add(hasParties, " parties=%d", m.Parties)
 	add(hasSize, " size=%v", amount(m.Size))
@@ -263,11 +286,13 @@ type Outgoing struct {
 	Msg Message
 }
 
-// Woken is a wait that has ended. Token is valid for a mutex or a pool if Err.Holds(), Value for a counter.
+// Woken is a wait that has ended. Token is valid for a mutex, a pool or an election if Err.Holds(), Node for one who
+// observes an election, Value for a counter.
 type Woken struct {
 	Waiter Waiter
 	Token  Token
 	Value  int64
+	Node   pagetable.NodeID
 	Err    Reason
 }
 

@@ -33,6 +33,10 @@ type record struct {
 	added, unsure, known uint64
 	led                  []span
 
+	// Of an election: who has led with which token, and whether a leader has ever ended it.
+	elected []leader
+	over    bool
+
 	// mayBreak: a node that took part, or the home, has crashed, or views have followed each other faster
 	// than the homes could hand the barrier over.
 	mayBreak bool
@@ -67,7 +71,7 @@ func (c *cluster) arrived(from pagetable.NodeID, h *host, msg Message) {
 		c.checkTurn(h, i)
 	case Release:
 		h.uses[i].phase = msg.Phase
-	case Take, Drop:
+	case Take, Drop, Campaign, Forgo:
 		c.queued(from, i, msg)
 	}
 }
@@ -89,7 +93,7 @@ func (c *cluster) checkTurn(h *host, lock int) {
 // queued notes that a request for permits has reached the home, or was dropped there.
 func (c *cluster) queued(from pagetable.NodeID, lock int, msg Message) {
 	p := &c.past[lock]
-	if msg.Kind == Take {
+	if msg.Kind == Take || msg.Kind == Campaign {
 		p.queue = append(slices.Clip(p.queue), request{from, msg.Waiter, msg.Count})
 		return
 	}
@@ -154,6 +158,8 @@ func (c *cluster) woken(h *host, k Woken) {
 		if h.fate == up {
 			c.breaks("%v: w%d is told Leaving by a node that stays", h.id, k.Waiter)
 		}
+	case spec.elects():
+		c.electionEnded(h, w, k)
 	case spec.class != 0:
 		c.counted(h, w, k)
 	case spec.parties > 0:
@@ -186,6 +192,8 @@ func (c *cluster) showWoken(h *host, k Woken) {
 	name := c.locks[h.waits[k.Waiter-1].lock].name
 	switch {
 	case c.trace == nil:
+	case k.Node != 0:
+		c.trace(fmt.Sprintf("%v: w%d is told that %v leads %q, token %v", h.id, k.Waiter, k.Node, name, k.Token))
 	case k.Token != 0:
 		how := ""
 		if k.Err == OwnerDied {
@@ -395,6 +403,10 @@ func (c *cluster) checkQuiet() {
 			if h.fate.alive() {
 				left += c.checkQuietHost(h, i)
 			}
+		}
+		if spec.elects() {
+			c.checkQuietElection(i)
+			continue
 		}
 		if spec.class != 0 {
 			c.checkQuietCounter(i)

@@ -22,6 +22,8 @@ var update = flag.Bool("update", false, "write what happens into testdata instea
 //	semaphore s of 3 at n1
 //	rwmutex rw at n1
 //	counter c at n1
+//	election e at n1
+//	once o at n1
 //
 // Then each line that is not indented is an event, and the indented lines after it are what comes of
 // it: messages that are sent, and waits that end. A message from a node to itself has arrived with the
@@ -30,6 +32,7 @@ var update = flag.Bool("update", false, "write what happens into testdata instea
 //	n2 locks m, n2 unlocks m, n2 dies with m (who holds it, not n2), n2 waits at b, n2 waits at b of 3, n2 cancels w1
 //	n2 takes 2 of s, n2 takes 2 of s of 4, n2 reads rw, n2 writes rw, n2 puts s (who took first)
 //	n2 adds 3 to c, n2 watches c from 5
+//	n2 stands for e, n2 resigns e, n2 ends e (who leads), n2 asks who leads e, n2 observes e
 //	n1→n2                the first message under way from n1 to n2 arrives
 //	n1→n2 is lost        what n1, which has crashed, had sent to n2 never arrives
 //	everything arrives   until nothing is under way, in the order of the nodes
@@ -108,6 +111,10 @@ func (s *scenario) header(words []string) bool {
 		s.specs = append(s.specs, rwSpec(words[1]))
 	case "counter":
 		s.specs = append(s.specs, counterSpec(words[1]))
+	case "election":
+		s.specs = append(s.specs, electionSpec(words[1]))
+	case "once":
+		s.specs = append(s.specs, onceSpec(words[1]))
 	default:
 		return false
 	}
@@ -198,6 +205,14 @@ func (s *scenario) parse(words []string) event {
 		e.kind, e.lock, e.count = begin, s.lock(last), 1
 	case "writes":
 		e.kind, e.lock, e.count = begin, s.lock(last), Everything
+	case "stands", "asks", "observes":
+		counts := map[string]uint64{"stands": 1, "asks": watchFrom, "observes": watchFrom + 1}
+		e.kind, e.lock, e.count = begin, s.lock(last), counts[words[1]]
+	case "resigns", "ends":
+		e.kind, e.w = end, s.holder(e.node, s.lock(last))
+		if words[1] == "ends" {
+			s.c.host(e.node).waits[e.w-1].count = endElection
+		}
 	case "adds":
 		e.kind, e.lock, e.count = begin, s.lock(last), uint64(s.number(words[2]))
 	case "watches":
@@ -280,6 +295,8 @@ func statusText(l LockStatus) string {
 		fmt.Fprintf(&b, " %d of %d free, others at %v, waiting %v", l.Free, l.Permits, l.Holders, l.Waiting)
 	case "counter":
 		fmt.Fprintf(&b, " is %d, watched from %v", l.Value, l.Waiting)
+	case "election", "once":
+		fmt.Fprintf(&b, " led by %v, waiting %v, token %v, over %v", l.Holder, l.Waiting, l.Token, l.Over)
 	default:
 		fmt.Fprintf(&b, " %d of %d arrived from %v, %d phases", l.Arrived, l.Parties, l.Waiting, l.Acquires)
 	}

@@ -8,10 +8,13 @@ import (
 
 // servedHome is the locks that a home serves.
 type servedHome struct {
-	counters map[ID]*counterHome
+	counters  map[ID]*counterHome
+	elections map[ID]*electionHome
 }
 
-func newServedHome() servedHome { return servedHome{counters: make(map[ID]*counterHome)} }
+func newServedHome() servedHome {
+	return servedHome{counters: make(map[ID]*counterHome), elections: make(map[ID]*electionHome)}
+}
 
 // counter returns the entry of the counter that msg names and makes it at the first use.
 func (h *servedHome) counter(msg Message) *counterHome {
@@ -24,6 +27,17 @@ func (h *servedHome) counter(msg Message) *counterHome {
 	return c
 }
 
+// election returns the entry of the election that msg names and makes it at the first use.
+func (h *servedHome) election(msg Message) *electionHome {
+	e := h.elections[msg.ID]
+	if e == nil {
+		e = &electionHome{lock: Served{msg.Class, msg.Name}, id: msg.ID}
+		h.elections[msg.ID] = e
+	}
+	checkCollision(msg.ID, msg.Name, e.lock.Name)
+	return e
+}
+
 // request takes a message of a node in the ordinary course of things.
 func (h *servedHome) request(from pagetable.NodeID, msg Message, r *Ready) {
 	switch msg.Kind {
@@ -31,12 +45,30 @@ func (h *servedHome) request(from pagetable.NodeID, msg Message, r *Ready) {
 		h.counter(msg).add(from, msg, r)
 	case Watch:
 		h.counter(msg).watch(from, msg, r)
-	case Unwatch:
-		c := h.counters[msg.ID]
-		if c == nil {
+	case Campaign:
+		h.election(msg).campaign(from, msg, r)
+	case Observe:
+		h.election(msg).observe(from, msg, r)
+	case Resign:
+		e := h.elections[msg.ID]
+		if e == nil {
 			impossible(from, msg, nil)
 		}
+		e.resign(from, msg, r)
+	case Forgo:
+		h.forgo(from, msg)
+	default:
+		impossible(from, msg, nil)
+	}
+}
+
+func (h *servedHome) forgo(from pagetable.NodeID, msg Message) {
+	c, e := h.counters[msg.ID], h.elections[msg.ID]
+	switch {
+	case c != nil:
 		c.unwatch(from, msg)
+	case e != nil:
+		e.forgo(from, msg)
 	default:
 		impossible(from, msg, nil)
 	}
@@ -52,14 +84,36 @@ func (h *servedHome) newEpoch(self pagetable.NodeID, v *View, r *Ready) {
 			delete(h.counters, id)
 		}
 	}
+	for _, id := range sortedKeys(h.elections, cmp.Compare) {
+		e := h.elections[id]
+		e.newEpoch()
+		if to := v.Home(id); to != self {
+			e.handOver(to, r)
+			delete(h.elections, id)
+		}
+	}
+}
+
+// adopt takes up what a lock's home before has handed over.
+func (h *servedHome) adopt(msg Message) {
+	if msg.Kind == HandElection {
+		h.election(msg).over = true
+	} else {
+		h.counter(msg).adopt(msg)
+	}
 }
 
 // rebuilt takes up the reports. A counter that a node has used, and of which nothing has come here, is broken
 // if that may be because of a loss.
 func (h *servedHome) rebuilt(rb *rebuild) {
 	for _, in := range rb.reports {
-		if in.msg.Kind == ReportCounter && h.counters[in.msg.ID] == nil && rb.memoryLost(in.msg.ID) {
-			h.counter(in.msg).broken = true
+		switch in.msg.Kind {
+		case ReportCounter:
+			if h.counters[in.msg.ID] == nil && rb.memoryLost(in.msg.ID) {
+				h.counter(in.msg).broken = true
+			}
+		case ReportLeader:
+			h.election(in.msg).report(in.from, in.msg)
 		}
 	}
 }

@@ -8,10 +8,13 @@ import (
 
 // servedNode is what a node keeps of the locks that their homes serve.
 type servedNode struct {
-	counters map[ID]*counterNode
+	counters  map[ID]*counterNode
+	elections map[ID]*electionNode
 }
 
-func newServedNode() servedNode { return servedNode{counters: make(map[ID]*counterNode)} }
+func newServedNode() servedNode {
+	return servedNode{counters: make(map[ID]*counterNode), elections: make(map[ID]*electionNode)}
+}
 
 // counter returns the entry of the counter and makes it at the first use.
 func (n *servedNode) counter(lock Served, v *View) *counterNode {
@@ -25,12 +28,37 @@ func (n *servedNode) counter(lock Served, v *View) *counterNode {
 	return c
 }
 
+// election returns the entry of the election and makes it at the first use.
+func (n *servedNode) election(lock Served, v *View) *electionNode {
+	id := lock.ID()
+	e := n.elections[id]
+	if e == nil {
+		e = &electionNode{lock: lock, id: id, home: v.Home(id)}
+		n.elections[id] = e
+	}
+	checkCollision(id, lock.Name, e.lock.Name)
+	return e
+}
+
 // step takes a message from a home.
 func (n *servedNode) step(from pagetable.NodeID, msg Message, r *Ready) {
-	c := n.counters[msg.ID]
-	if c == nil {
-		impossible(from, msg, nil)
+	switch msg.Kind {
+	case Added, Reached:
+		c := n.counters[msg.ID]
+		if c == nil {
+			impossible(from, msg, nil)
+		}
+		n.stepCounter(c, from, msg, r)
+	case Elect, Observed:
+		e := n.elections[msg.ID]
+		if e == nil {
+			impossible(from, msg, nil)
+		}
+		n.stepElection(e, from, msg, r)
 	}
+}
+
+func (n *servedNode) stepCounter(c *counterNode, from pagetable.NodeID, msg Message, r *Ready) {
 	if msg.Kind == Added {
 		c.added(from, msg, r)
 	} else {
@@ -38,10 +66,33 @@ func (n *servedNode) step(from pagetable.NodeID, msg Message, r *Ready) {
 	}
 }
 
+func (n *servedNode) stepElection(e *electionNode, from pagetable.NodeID, msg Message, r *Ready) {
+	if msg.Kind == Elect {
+		e.elected(from, msg, r)
+	} else {
+		e.observed(msg, r)
+	}
+}
+
+// cancel ends a wait for a lock and reports whether it could.
+func (n *servedNode) cancel(lock Served, w Waiter, r *Ready) bool {
+	id := lock.ID()
+	if c := n.counters[id]; c != nil {
+		return c.cancelAdd(w) || c.cancelWatch(w, r)
+	}
+	e := n.elections[id]
+	return e != nil && e.cancel(w, r)
+}
+
 // report tells the homes in v of the locks that this node has used.
 func (n *servedNode) report(v *View, r *Ready) {
 	for _, id := range sortedKeys(n.counters, cmp.Compare) {
 		n.counters[id].newEpoch(v.Home(id), r)
+	}
+	for _, id := range sortedKeys(n.elections, cmp.Compare) {
+		if !n.elections[id].newEpoch(v.Home(id), r) {
+			delete(n.elections, id)
+		}
 	}
 }
 
@@ -49,6 +100,9 @@ func (n *servedNode) report(v *View, r *Ready) {
 func (n *servedNode) askAgain(r *Ready) {
 	for _, id := range sortedKeys(n.counters, cmp.Compare) {
 		n.counters[id].askAgain(r)
+	}
+	for _, id := range sortedKeys(n.elections, cmp.Compare) {
+		n.elections[id].askAgain(r)
 	}
 }
 
@@ -58,46 +112,10 @@ func (n *servedNode) idle() bool {
 			return false
 		}
 	}
+	for _, e := range n.elections {
+		if !e.idle() {
+			return false
+		}
+	}
 	return true
-}
-
-// Add adds delta to a counter. The waiter is woken with the value that the counter then has, with Lost if the
-// counter is broken, with Leaving if the node is. What was written before must be on its way before the Ready
-// is performed. Preconditions: CheckName(lock.Name) == nil, and so for the other methods.
-func (m *Machine) Add(lock Served, delta int64, w Waiter, r *Ready) {
-	m.begin(r)
-	if m.node.leaving {
-		r.wake(w, 0, Leaving)
-		return
-	}
-	m.node.served.counter(lock, &m.view).add(adder{w, delta}, r)
-	m.finish(r)
-}
-
-// CancelAdd takes an addition back. True: it was not under way and is forgotten; no Woken comes for it. False:
-// it counts, and its Woken comes, or has come.
-func (m *Machine) CancelAdd(lock Served, w Waiter) bool {
-	c := m.node.served.counters[lock.ID()]
-	return c != nil && c.cancelAdd(w)
-}
-
-// Watch waits until a counter is from low to high. The waiter is woken with the value that it then has. One
-// that it has only for a moment may be missed.
-func (m *Machine) Watch(lock Served, low, high int64, w Waiter, r *Ready) {
-	m.begin(r)
-	if m.node.leaving {
-		r.wake(w, 0, Leaving)
-		return
-	}
-	m.node.served.counter(lock, &m.view).watch(watcher{w, low, high}, r)
-	m.finish(r)
-}
-
-// CancelWatch ends a wait for a counter. What it returns means what it means in CancelLock.
-func (m *Machine) CancelWatch(lock Served, w Waiter, r *Ready) bool {
-	m.begin(r)
-	c := m.node.served.counters[lock.ID()]
-	canceled := c != nil && c.cancelWatch(w, r)
-	m.finish(r)
-	return canceled
 }

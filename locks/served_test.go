@@ -18,7 +18,7 @@ func (l lockSpec) served() Served { return Served{l.class, l.name} }
 
 // ordered reports whether a wait must not end before another that came before it at its node.
 func (l lockSpec) ordered(w, before wait) bool {
-	return l.class == 0 || w.count < watchFrom && before.count < watchFrom
+	return l.class == 0 || !l.elects() && w.count < watchFrom && before.count < watchFrom
 }
 
 // span is the values of a counter that an addition has led it over.
@@ -26,6 +26,10 @@ type span struct{ above, to uint64 }
 
 func (c *cluster) beginServed(h *host, spec lockSpec, w Waiter, r *Ready) {
 	o := &h.waits[w-1]
+	if spec.elects() {
+		c.beginElection(h, spec, w, r)
+		return
+	}
 	o.seen = c.past[o.lock].known
 	if o.count >= watchFrom {
 		h.m.Watch(spec.served(), int64(o.count-watchFrom), math.MaxInt64, w, r)
@@ -38,17 +42,20 @@ func (c *cluster) beginServed(h *host, spec lockSpec, w Waiter, r *Ready) {
 func (c *cluster) cancelServed(h *host, w Waiter, spec lockSpec) {
 	o := &h.waits[w-1]
 	o.state = over
-	if o.count < watchFrom {
-		if !h.m.CancelAdd(spec.served(), w) {
+	if o.count < watchFrom && !spec.elects() {
+		if !c.canceled(h, w, spec) {
 			o.state = canceling
 		}
 		return
 	}
-	c.run(h, func(r *Ready) {
-		if !h.m.CancelWatch(spec.served(), w, r) {
-			c.breaks("%v: w%d watches %s and can't be canceled", h.id, w, spec.name)
-		}
-	})
+	if !c.canceled(h, w, spec) {
+		c.breaks("%v: w%d waits for %s and can't be canceled", h.id, w, spec.name)
+	}
+}
+
+func (c *cluster) canceled(h *host, w Waiter, spec lockSpec) (canceled bool) {
+	c.run(h, func(r *Ready) { canceled = h.m.CancelServed(spec.served(), w, r) })
+	return canceled
 }
 
 // counted notes the end of a wait for a counter.
@@ -103,7 +110,7 @@ func (c *cluster) forget() {
 			used, kept := h.m.node.served.counters[spec.id], h.m.home.served.counters[spec.id]
 			return used != nil || kept != nil || c.handsOver(h, spec.id)
 		}
-		if spec.class != 0 && !slices.ContainsFunc(c.hosts, knows) {
+		if spec.class != 0 && !spec.elects() && !slices.ContainsFunc(c.hosts, knows) {
 			p := &c.past[i]
 			p.added, p.known, p.led = 0, 0, nil // what is under way may still count
 		}
@@ -112,7 +119,7 @@ func (c *cluster) forget() {
 
 // handsOver reports whether something that is handed over is on its way to h, or has come and is not taken up.
 func (c *cluster) handsOver(h *host, id ID) bool {
-	is := func(m Message) bool { return m.Kind == HandCounter && m.ID == id }
+	is := func(m Message) bool { return m.Kind.handsOver() && m.ID == id && m.Epoch >= h.m.Epoch() }
 	for _, from := range c.hosts {
 		if slices.ContainsFunc(c.wire(from.id, h.id), is) {
 			return true
@@ -151,6 +158,11 @@ func (n servedNode) clone() servedNode {
 		e.sent, e.next, e.watchers = slices.Clone(c.sent), slices.Clone(c.next), slices.Clone(c.watchers)
 		k.counters[id] = &e
 	}
+	for id, o := range n.elections {
+		e := *o
+		e.candidates, e.observers = slices.Clone(o.candidates), slices.Clone(o.observers)
+		k.elections[id] = &e
+	}
 	return k
 }
 
@@ -160,6 +172,11 @@ func (h servedHome) clone() servedHome {
 		e := *c
 		e.batches, e.watchers = slices.Clone(c.batches), slices.Clone(c.watchers)
 		k.counters[id] = &e
+	}
+	for id, o := range h.elections {
+		e := *o
+		e.queue, e.observers = slices.Clone(o.queue), slices.Clone(o.observers)
+		k.elections[id] = &e
 	}
 	return k
 }
@@ -175,6 +192,9 @@ func (p *print) servedNode(n *servedNode) {
 			p.watcher(w)
 		}
 	}
+	for _, id := range sortedKeys(n.elections, cmp.Compare) {
+		p.electionNode(n.elections[id])
+	}
 }
 
 func (p *print) servedHome(h *servedHome) {
@@ -189,6 +209,9 @@ func (p *print) servedHome(h *servedHome) {
 			p.uint(uint64(w.node))
 			p.watcher(w.watcher)
 		}
+	}
+	for _, id := range sortedKeys(h.elections, cmp.Compare) {
+		p.electionHome(h.elections[id])
 	}
 }
 

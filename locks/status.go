@@ -11,7 +11,8 @@ import (
 type LockStatus struct {
 	Name string
 	Kind string // "mutex", "barrier", "rwmutex", "semaphore", or that of a Class
-	// Holder is the node where a mutex is or was last held, as far as the home knows; 0 if it is free.
+	// Holder is the node where a mutex is or was last held, as far as the home knows, or where somebody leads; 0 if
+	// it is free, or nobody does.
 	Holder pagetable.NodeID
 	// Waiting are the nodes that wait: for a mutex in the order of the queue, for a barrier those that
 	// have arrived in the present phase, by id, for a counter those that watch it, in the order in which they came.
@@ -33,6 +34,7 @@ type LockStatus struct {
 	Arrived   int   // of a barrier, in the present phase
 	Broken    bool  // of a barrier: a node that took part in it is lost; of a counter: its home is
 	Value     int64 // of a counter
+	Over      bool  // of an election: a leader has ended it, for good
 }
 
 // Status describes the locks that are homed at this node, by name and kind.
@@ -48,6 +50,9 @@ func (m *Machine) Status() []LockStatus {
 		all = append(all, e.status())
 	}
 	for _, e := range m.home.served.counters {
+		all = append(all, e.status())
+	}
+	for _, e := range m.home.served.elections {
 		all = append(all, e.status())
 	}
 	slices.SortFunc(all, func(a, b LockStatus) int {
@@ -103,6 +108,17 @@ func (c *counterHome) status() LockStatus {
 	s := LockStatus{Name: c.lock.Name, Kind: c.lock.Class.String(), Value: c.value, Broken: c.broken}
 	for _, w := range c.watchers {
 		s.Waiting = append(s.Waiting, w.node)
+	}
+	return s
+}
+
+func (e *electionHome) status() LockStatus {
+	s := LockStatus{
+		Name: e.lock.Name, Kind: e.lock.Class.String(), Holder: e.leader, Token: e.token, Acquires: e.token.Count(),
+		Over: e.over,
+	}
+	for _, q := range e.queue {
+		s.Waiting = append(s.Waiting, q.node)
 	}
 	return s
 }

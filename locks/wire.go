@@ -43,6 +43,7 @@ const (
 	hasNumber
 	hasValue
 	hasRange
+	hasLeader
 
 	hasName = hasMutexName | hasBarrierName | hasPoolName | hasServedName
 	served  = hasServedName | hasClass
@@ -76,10 +77,17 @@ var layouts = [kindEnd]fields{
 	Added:         hasID | hasNumber | hasValue | hasReason,
 	Watch:         served | hasWaiter | hasRange,
 	Reached:       hasID | hasWaiter | hasValue | hasReason,
-	Unwatch:       hasID | hasWaiter,
+	Forgo:         hasID | hasWaiter,
 	ReportCounter: served,
 	HandCounter:   served | hasValue | hasReason,
 	HandAdder:     served | hasNode | hasNumber | hasValue,
+	Campaign:      served | hasWaiter,
+	Elect:         hasID | hasToken | hasWaiter | hasReason,
+	Resign:        hasID | hasToken | hasReason,
+	Observe:       served | hasToken | hasWaiter,
+	Observed:      hasID | hasToken | hasWaiter | hasLeader,
+	ReportLeader:  served | hasToken | hasReason,
+	HandElection:  served,
 }
 
 // maxCount bounds Message.Count: more goroutines than one process can have.
@@ -148,6 +156,9 @@ func (m Message) appendServed(b []byte, f fields) []byte {
 	}
 	if f&hasRange != 0 {
 		b = appendUint(appendUint(b, fold(m.Low)), fold(m.High))
+	}
+	if f&hasLeader != 0 {
+		b = appendUint(b, uint64(m.Node))
 	}
 	return b
 }
@@ -278,6 +289,9 @@ func (d *decoder) served(m *Message, f fields) {
 	}
 	if f&hasRange != 0 {
 		m.Low, m.High = unfold(d.uint("low", 0, all)), unfold(d.uint("high", 0, all))
+	}
+	if f&hasLeader != 0 {
+		m.Node = pagetable.NodeID(d.uint("leader", 0, 1<<32-1))
 	}
 }
 

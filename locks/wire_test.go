@@ -65,6 +65,7 @@ func sample(k Kind, pick func(low, high uint64) uint64) Message {
 	set(hasClass, 1, uint64(classEnd-1), func(v uint64) { m.Class = Class(v); m.ID = Served{m.Class, m.Name}.ID() })
 	set(hasNumber, 0, all, func(v uint64) { m.Number = v })
 	set(hasValue, 0, all, func(v uint64) { m.Value = unfold(v) })
+	set(hasLeader, 0, 1<<32-1, func(v uint64) { m.Node = pagetable.NodeID(v) })
 	set(hasRange, 0, all, func(v uint64) { m.Low, m.High = unfold(v), unfold(^v) })
 	return m
 }
