@@ -43,6 +43,9 @@ func someQuestions() []question {
 		{id: 12, kind: askEchoEnd},
 		{id: 16, kind: askAdd, span: span{off: int64(locks.Count)}, arg: 1<<64 - 1, data: data},
 		{id: 17, kind: askWatch, span: span{int64(locks.WaitGroup), 1}, data: data},
+		{id: 18, kind: askCampaign, span: span{off: int64(locks.Once)}, arg: 7, data: data},
+		{id: 19, kind: askResign, span: span{int64(locks.Once), 1}, arg: 7, data: data},
+		{id: 20, kind: askObserve, span: span{off: int64(locks.Election)}, arg: 1<<64 - 1, data: data},
 		{id: 13, kind: askCause, region: 1, span: span{off: 4096}},
 	}
 }

@@ -65,6 +65,13 @@ const (
 	// askTyped says what lies in a span of a region: data is a layout, arg twice the distance of objects, plus one in
 	// a heap.
 	askTyped
+	// askCampaign stands for the election that is called data, of class off; its value in the program is number arg.
+	// The answer's value is the token, 0 if the election is over. askResign ends the leadership of the value arg, and
+	// the election if n is 1. askObserve waits for another leader than the one with token arg; the answer's value
+	// is its token, and its data its node.
+	askCampaign
+	askResign
+	askObserve
 	askKindEnd
 )
 

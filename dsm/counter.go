@@ -26,6 +26,7 @@ type Counter struct {
 type servedLocks interface {
 	add(ctx context.Context, lock locks.Served, delta int64) (value int64, err error)
 	watch(ctx context.Context, lock locks.Served, until condition) (value int64, err error)
+	election(lock locks.Served) election
 }
 
 // condition is that a number is at least, or at most, some bound.

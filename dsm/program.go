@@ -41,6 +41,7 @@ type program struct {
 	waits   map[uint64]context.CancelCauseFunc // by question
 	mutexes map[uint64]*programMutex           // by the Mutex value's number in the program
 	pools   map[uint64]*programPool            // by the number of the RWMutex or Semaphore value there
+	elected map[uint64]*programElection        // by the number of the Election or Once value there
 	loans   map[locks.ID]int                   // indexes of loans
 	holds   map[heldView]int                   // views that the program holds, and how often
 }
@@ -61,7 +62,7 @@ func newProgram(s *node, conn *net.UnixConn) *program {
 	return &program{
 		s: s, conn: newAttachConn(conn, maxQuestion),
 		waits: map[uint64]context.CancelCauseFunc{}, mutexes: map[uint64]*programMutex{},
-		pools: map[uint64]*programPool{}, loans: map[locks.ID]int{}, holds: map[heldView]int{},
+		pools: map[uint64]*programPool{}, elected: map[uint64]*programElection{}, loans: map[locks.ID]int{}, holds: map[heldView]int{},
 	}
 }
 
@@ -199,6 +200,9 @@ func (p *program) question(q question) error {
 	case askPut:
 		p.s.intervals.before(func() { p.answer(q.id, 0, nil, p.put(q)) })
 		return nil
+	case askResign:
+		p.s.intervals.before(func() { p.answer(q.id, 0, nil, p.resign(q)) })
+		return nil
 	case askGiveBack:
 		p.s.intervals.before(func() {
 			p.s.sync.givenBack(locks.MutexID(string(q.data)), p.words) // or the loan has ended already
@@ -210,7 +214,7 @@ func (p *program) question(q question) error {
 		return err
 	}
 	switch q.kind {
-	case askLock, askTake, askWait, askAdd, askWatch:
+	case askLock, askTake, askWait, askAdd, askWatch, askCampaign, askObserve:
 		p.waitSync(ctx, q)
 		return nil
 	}
@@ -469,6 +473,11 @@ func (p *program) release() {
 	for _, l := range p.pools {
 		if l.abandon() {
 			abandoned = append(abandoned, l.name)
+		}
+	}
+	for _, l := range p.elected {
+		if l.abandon() {
+			abandoned = append(abandoned, l.lock.Name)
 		}
 	}
 	for _, name := range abandoned {

@@ -6,13 +6,11 @@ import (
 	"pagemesh/locks"
 )
 
-// operation is a wait for a lock that its home serves, as the lock machine takes it.
+// operation is what somebody waits for of a lock that its home serves.
 type operation interface {
 	// served returns the lock.
 	served() locks.Served
 	begin(m *locks.Machine, w locks.Waiter, r *locks.Ready)
-	// cancel gives the wait up, and reports whether it is over with that.
-	cancel(m *locks.Machine, w locks.Waiter, r *locks.Ready) bool
 }
 
 // addition is an operation on a counter.
@@ -21,14 +19,10 @@ type addition struct {
 	delta int64
 }
 
-func (a addition) served() locks.Served { return a.lock }
+func (o addition) served() locks.Served { return o.lock }
 
-func (a addition) begin(m *locks.Machine, w locks.Waiter, r *locks.Ready) {
-	m.Add(a.lock, a.delta, w, r)
-}
-
-func (a addition) cancel(m *locks.Machine, w locks.Waiter, _ *locks.Ready) bool {
-	return m.CancelAdd(a.lock, w)
+func (o addition) begin(m *locks.Machine, w locks.Waiter, r *locks.Ready) {
+	m.Add(o.lock, o.delta, w, r)
 }
 
 // watch is an operation on a counter.
@@ -44,8 +38,25 @@ func (o watch) begin(m *locks.Machine, w locks.Waiter, r *locks.Ready) {
 	m.Watch(o.lock, low, high, w, r)
 }
 
-func (o watch) cancel(m *locks.Machine, w locks.Waiter, r *locks.Ready) bool {
-	return m.CancelWatch(o.lock, w, r)
+// candidacy is an operation on an election.
+type candidacy struct{ e *nodeElection }
+
+func (o candidacy) served() locks.Served { return o.e.lock }
+
+func (o candidacy) begin(m *locks.Machine, w locks.Waiter, r *locks.Ready) {
+	m.Campaign(o.e.lock, w, r)
+}
+
+// observation is an operation on an election.
+type observation struct {
+	lock  locks.Served
+	known uint64
+}
+
+func (o observation) served() locks.Served { return o.lock }
+
+func (o observation) begin(m *locks.Machine, w locks.Waiter, r *locks.Ready) {
+	m.Observe(o.lock, locks.Token(o.known), w, r)
 }
 
 // add implements servedLocks. It lets others acquire, and acquires.
@@ -63,18 +74,71 @@ func (s *node) add(ctx context.Context, lock locks.Served, delta int64) (value i
 
 // watch implements servedLocks. It acquires.
 func (s *node) watch(ctx context.Context, lock locks.Served, until condition) (value int64, err error) {
-	if err := s.sync.prepare(ctx); err != nil {
-		return 0, err
-	}
 	how, err := s.sync.operate(ctx, watch{lock, until})
 	return how.Value, err
 }
 
 // operate waits for an operation.
 func (e *syncEngine) operate(ctx context.Context, op operation) (wakening, error) {
+	if err := e.prepare(ctx); err != nil {
+		return wakening{}, err
+	}
 	how, ok := e.await(ctx, &syncWaiter{op: op})
 	if !ok {
 		return how, context.Cause(ctx)
 	}
 	return how, how.error()
+}
+
+// nodeElection is an Election or a Once through the node in this process.
+type nodeElection struct {
+	e      *syncEngine
+	lock   locks.Served
+	leader locks.Waiter // of the goroutine that leads; guarded by e.mu
+}
+
+// election implements servedLocks.
+func (s *node) election(lock locks.Served) election { return &nodeElection{e: &s.sync, lock: lock} }
+
+// campaign implements election. It acquires.
+func (n *nodeElection) campaign(ctx context.Context) (token uint64, err error) {
+	how, err := n.e.operate(ctx, candidacy{n})
+	return uint64(how.Token), err
+}
+
+// resign implements election. It lets others acquire.
+func (n *nodeElection) resign(over bool) error {
+	if err := n.e.s.closed(); err != nil {
+		return err
+	}
+	if err := n.e.s.intervals.release(); err != nil {
+		return err
+	}
+	if !n.e.resign(n, over) {
+		return ErrNotHeld
+	}
+	return nil
+}
+
+// observe implements election. It acquires.
+func (n *nodeElection) observe(ctx context.Context, known uint64) (Leader, error) {
+	how, err := n.e.operate(ctx, observation{n.lock, known})
+	return Leader{how.Node, uint64(how.Token)}, err
+}
+
+// abandon resigns if the program that led has ended, and reports whether it did.
+func (n *nodeElection) abandon() bool { return n.e.resign(n, false) }
+
+func (e *syncEngine) resign(n *nodeElection, over bool) (led bool) {
+	why := locks.OK
+	if over {
+		why = locks.Over
+	}
+	e.do(func() {
+		e.s.races.released(n.lock.ID())
+		if led = n.leader != 0 && e.m.Resign(n.lock, n.leader, why, &e.rd); led {
+			n.leader = 0
+		}
+	})
+	return led
 }

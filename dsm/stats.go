@@ -127,9 +127,9 @@ type Status struct {
 // LockStatus is one lock or barrier as its home sees it.
 type LockStatus struct {
 	Name     string             `json:"name"`
-	Kind     string             `json:"kind"`     // "mutex", "rwmutex", "semaphore", "barrier", "counter" or "waitgroup"
+	Kind     string             `json:"kind"`     // "mutex", "rwmutex", "semaphore", "barrier", "counter", "waitgroup", "election" or "once"
 	Home     pagetable.NodeID   `json:"home"`     // the node that keeps its queue or count
-	Holder   pagetable.NodeID   `json:"holder"`   // of a mutex, or of a writer: where it is or was last held; 0 if nowhere
+	Holder   pagetable.NodeID   `json:"holder"`   // of a mutex, or of a writer: where it is or was last held; of an election: the leader; 0 if nowhere
 	Holders  []pagetable.NodeID `json:"holders"`  // that have permits, or the right to read; in use or kept
 	Waiting  []pagetable.NodeID `json:"waiting"`  // in their order; at a barrier, arrived
 	Token    uint64             `json:"token"`    // last fencing token the home knows of
@@ -143,6 +143,8 @@ type LockStatus struct {
 	// lost that may have held it to write.
 	OwnerDied bool  `json:"owner_died"`
 	Value     int64 `json:"value"` // of a counter, or what is left to do of a wait group
+	// Over: a Once is done.
+	Over bool `json:"over"`
 	// Broken: a node that took part in a barrier was lost, or the home of a counter was.
 	Broken bool `json:"broken"`
 	// Users are the goroutines that have a mutex or read/write mutex, and then those that wait for it.

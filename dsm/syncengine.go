@@ -160,7 +160,7 @@ func (w wakening) error() error {
 	switch {
 	case w.err != nil:
 		return w.err
-	case w.Err == locks.OK:
+	case w.Err == locks.OK, w.Err == locks.Over:
 		return nil
 	case w.Err == locks.OwnerDied:
 		return ErrOwnerDied
@@ -301,7 +301,7 @@ func (e *syncEngine) withdraw(w *syncWaiter) (canceled bool) {
 	case w.pool != nil:
 		return e.m.CancelTake(w.pool.name, w.pool.size, w.id, &e.rd)
 	case w.op != nil:
-		return w.op.cancel(e.m, w.id, &e.rd)
+		return e.m.CancelServed(w.op.served(), w.id, &e.rd)
 	}
 	e.m.CancelWait(locks.BarrierID(w.barrier), w.parties, w.id, &e.rd)
 	return false
@@ -370,6 +370,10 @@ func (e *syncEngine) has(w *syncWaiter) {
 		w.pool.taken += w.count
 		if w.pool.size == locks.Everything {
 			e.held.add(&w.pool.holders, holder{w.by, w.count == w.pool.size})
+		}
+	case w.op != nil:
+		if c, ok := w.op.(candidacy); ok {
+			c.e.leader = w.id
 		}
 	}
 }
@@ -483,7 +487,7 @@ func (e *syncEngine) status() []LockStatus {
 	for _, l := range e.m.Status() {
 		list = append(list, LockStatus{
 			Name: l.Name, Kind: l.Kind, Home: e.s.self, Holder: l.Holder, Waiting: nodeList(l.Waiting),
-			Token: uint64(l.Token), Value: l.Value, Parties: l.Parties, Arrived: l.Arrived, Acquires: l.Acquires,
+			Token: uint64(l.Token), Value: l.Value, Over: l.Over, Parties: l.Parties, Arrived: l.Arrived, Acquires: l.Acquires,
 			OwnerDied: l.OwnerDied, Broken: l.Broken, Holders: nodeList(l.Holders), Permits: l.Permits, Free: l.Free,
 		})
 	}

@@ -17,13 +17,14 @@ import (
 const locksLong = `Show the locks and barriers of a running space as their homes see them: who holds or
 last held a mutex, who reads or writes, who has permits of a semaphore and how many are
 free, who waits, how often it was taken; how many have arrived at a barrier; what a
-counter or a wait group has come to, and who waits for more or less. Below a mutex or
+counter or a wait group has come to, and who waits for more or less; who leads, and
+who stands for an election; whether something to be done once is done. Below a mutex or
 read/write mutex are the goroutines that have it and that wait for it, with their lines,
 and who waits for whom if that is a deadlock.
 What is taken again where it was last held takes no message, and is not counted.
 
 The JSON value is an array of {name, kind, home, holder, holders, waiting, token, parties,
-arrived, permits, free, value, acquires, owner_died, broken, users, deadlock}. Of users
+arrived, permits, free, value, acquires, over, owner_died, broken, users, deadlock}. Of users
 each is {node, process, goroutine, line, reads, waits, wait_ns}.`
 
 func newLocks() *cobra.Command {
@@ -72,6 +73,7 @@ var lockColumns = []output.Column[dsm.LockStatus]{
 	{Name: "free", Title: "FREE", Value: func(l dsm.LockStatus) any { return l.Free }, Show: showFree},
 	{Name: "value", Title: "VALUE", Value: func(l dsm.LockStatus) any { return l.Value }, Show: showValue},
 	{Name: "acquires", Title: "TIMES", Value: func(l dsm.LockStatus) any { return l.Acquires }, Show: func(l dsm.LockStatus) string { return output.Count(l.Acquires) }},
+	{Name: "over", Value: func(l dsm.LockStatus) any { return l.Over }},
 	{Name: "owner_died", Value: func(l dsm.LockStatus) any { return l.OwnerDied }},
 	{Name: "broken", Title: "STATE", Text: true, Value: func(l dsm.LockStatus) any { return l.Broken }, Show: showState, Alarm: isInTrouble},
 	{Name: "deadlock", Value: func(l dsm.LockStatus) any { return l.Deadlock }},
@@ -131,6 +133,8 @@ func showState(l dsm.LockStatus) string {
 		return "broken: a party was lost"
 	case l.OwnerDied:
 		return "owner died"
+	case l.Over:
+		return "done"
 	}
 	return "ok"
 }
