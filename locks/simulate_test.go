@@ -188,7 +188,7 @@ func (s *simulation) chooseCancel(h *host) event {
 
 func (s *simulation) chooseDeath(h *host) event {
 	lock := func(w wait) lockSpec { return s.locks[w.lock] }
-	return s.pick(h, die, func(w wait) bool { return w.state == holding && lock(w).permits == 0 })
+	return s.pick(h, die, func(w wait) bool { return w.state == holding && lock(w).permits == 0 && lock(w).class == 0 })
 }
 
 // pick chooses one of the waits at h that satisfy ok.
