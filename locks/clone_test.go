@@ -22,7 +22,7 @@ func TestCloneKnowsAllFields(t *testing.T) {
 	}{
 		{Machine{}, 5}, {node{}, 5}, {home{}, 8}, {rebuild{}, 7}, {mutexNode{}, 14}, {tenure{}, 2},
 		{death{}, 2}, {doubt{}, 2}, {mutexHome{}, 8}, {mutexFound{}, 5}, {barrierNode{}, 6}, {arrival{}, 2}, {barrierHome{}, 7},
-		{participant{}, 3}, {Message{}, 19}, {cluster{}, 12}, {host{}, 6}, {wait{}, 6}, {use{}, 5}, {record{}, 17},
+		{participant{}, 3}, {Message{}, 19}, {cluster{}, 12}, {host{}, 6}, {wait{}, 6}, {use{}, 5}, {record{}, 19},
 		{poolNode{}, 8}, {taker{}, 2}, {poolHome{}, 9}, {given{}, 3}, {request{}, 3},
 		{servedNode{}, 2}, {counterNode{}, 7}, {adder{}, 2}, {watcher{}, 3}, {servedHome{}, 2}, {counterHome{}, 6},
 		{batch{}, 3}, {watching{}, 2}, {span{}, 2}, {electionNode{}, 8}, {observer{}, 2}, {electionHome{}, 7},
