@@ -29,10 +29,12 @@ var layers = map[string][]string{
 	"dsm/layout":           {},
 	"dsm/report":           {"dsm", "dsm/sharing", "dsm/layout", "pagetable"},
 	"dsm/shared":           {"dsm", "pagetable", "pagetable/vm"},
+	"dsm/profile":          {"dsm", "dsm/layout", "dsm/trace", "pagetable"},
+	"dsm/debug":            {"dsm", "dsm/profile", "dsm/report", "dsm/trace"},
 	"dsm/examples/":        {"dsm", "dsm/shared"},
 	"bench":                {"dsm", "dsm/report", "dsm/sharing", "pagetable", "bench/ipc"},
 	"bench/ipc":            {"pagetable/vm"},
-	"cmd/":                 {"bench", "dsm", "dsm/report", "dsm/sharing", "dsm/trace", "pagetable", "transport", "cmd/"},
+	"cmd/":                 {"bench", "dsm", "dsm/debug", "dsm/profile", "dsm/report", "dsm/sharing", "dsm/trace", "pagetable", "transport", "cmd/"},
 }
 
 // impure are packages that the cores may not import: what they do must follow from their events alone.

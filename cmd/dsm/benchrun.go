@@ -40,6 +40,7 @@ type benchFlags struct {
 	like        bench.Spec
 	count       int
 	suite       string
+	profile     string
 	access      *output.Choice
 	consistency *output.Choice
 }
@@ -53,6 +54,7 @@ func (f *benchFlags) register(cmd *cobra.Command) {
 	flags.StringVar(&f.like.Placement, "placement", "", "homes of their pages, hashed or blocked (default: the workload's own)")
 	flags.IntVar(&f.count, "count", 1, "run everything `N` times")
 	flags.StringVar(&f.suite, "suite", "", "also run all workloads of a `suite`: "+strings.Join(bench.Suites(), ", "))
+	flags.StringVar(&f.profile, "profile", "", "write a profile of the lines that wait to this `file`, for go tool pprof")
 	f.access = accessFlag(cmd)
 	f.consistency = output.Choose(bench.Consistencies()...)
 	flags.Var(f.consistency, "consistency", "consistency of their memory")
@@ -64,7 +66,7 @@ func (f *benchFlags) arguments(names []string) []string {
 	return append([]string{
 		"--class=" + f.like.Class, "--size=" + strconv.Itoa(f.like.Size), "--input=" + f.like.Input,
 		"--page-size=" + strconv.Itoa(f.like.PageSize), "--count=" + strconv.Itoa(f.count),
-		"--placement=" + f.like.Placement, "--suite=" + f.suite,
+		"--placement=" + f.like.Placement, "--suite=" + f.suite, "--profile=" + f.profile,
 		"--access=" + f.access.Value, "--consistency=" + f.consistency.Value, "--",
 	}, names...)
 }

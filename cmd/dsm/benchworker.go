@@ -34,7 +34,7 @@ func newBenchWorker() *cobra.Command {
 				return err
 			}
 			cfg.Logger = slog.New(slog.NewTextHandler(cmd.ErrOrStderr(), &slog.HandlerOptions{Level: slog.LevelWarn}))
-			return work(cmd.Context(), cfg, specs)
+			return f.work(cmd.Context(), cfg, specs)
 		},
 	}
 	f.register(cmd)
@@ -42,7 +42,7 @@ func newBenchWorker() *cobra.Command {
 }
 
 // work runs one rank of the specs.
-func work(ctx context.Context, cfg dsm.Config, specs []bench.Spec) error {
+func (f *benchFlags) work(ctx context.Context, cfg dsm.Config, specs []bench.Spec) error {
 	s, err := dsm.Open(ctx, cfg)
 	if err != nil {
 		return err
@@ -53,6 +53,10 @@ func work(ctx context.Context, cfg dsm.Config, specs []bench.Spec) error {
 		writing = errors.Join(writing, out.Encode(r))
 	}}
 	defer leaveOnTerm(&j)()
-	err = j.Run(ctx)
+	if run := func() error { return j.Run(ctx) }; f.profile != "" && cfg.Rank == 0 {
+		err = profiled(ctx, s, f.profile, run)
+	} else {
+		err = run()
+	}
 	return errors.Join(err, writing, s.Close())
 }

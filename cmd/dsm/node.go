@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"net"
 	"os"
 	"os/signal"
 	"syscall"
@@ -42,6 +43,7 @@ type nodeFlags struct {
 	space   spaceFlags
 	listen  string
 	socket  string
+	http    string
 	seeds   []string
 	members int
 	timeout time.Duration
@@ -64,6 +66,7 @@ func newNode() *cobra.Command {
 	flags.StringVar(&f.listen, "listen", "", "`address` host:port for everything this node receives (default 127.0.0.1 and a free port; environment "+dsm.EnvListen+")")
 	flags.StringArrayVar(&f.seeds, "seed", nil, "`address` of a member to join through; repeat it to give several (environment "+dsm.EnvSeeds+", with commas)")
 	flags.StringVar(&f.socket, "socket", "", "`path` of a Unix socket at which programs of this user attach")
+	flags.StringVar(&f.http, "http", "", "`address` host:port at which to show what the space does, see go doc pagemesh/dsm/debug")
 	flags.IntVar(&f.members, "members", 0, "be ready only when the space has `N` members (environment "+dsm.EnvMembers+")")
 	flags.DurationVar(&f.timeout, "join-timeout", 0, "how long to try to join, and to wait for --members (default 15s; environment "+dsm.EnvJoin+")")
 	return cmd
@@ -111,6 +114,13 @@ func (f *nodeFlags) run(cmd *cobra.Command) error {
 		return err
 	}
 	defer keeper.Close()
+	var web net.Listener
+	if f.http != "" {
+		if web, err = listenHTTP(f.http, cfg.Insecure); err != nil {
+			return err
+		}
+		defer web.Close()
+	}
 	signals := make(chan os.Signal, 2)
 	signal.Notify(signals, os.Interrupt, syscall.SIGTERM)
 	defer signal.Stop(signals)
@@ -128,6 +138,9 @@ func (f *nodeFlags) run(cmd *cobra.Command) error {
 	defer announce(cmd, cfg, s.Addr(), "dsm node")()
 	if cfg.Serve != "" {
 		cmd.PrintErrf("dsm: programs attach to this node with %s=%s\n", dsm.EnvAttach, cfg.Serve)
+	}
+	if web != nil {
+		defer serveHTTP(cmd, web, s, cfg.Logger).Close()
 	}
 	fmt.Fprintf(cmd.OutOrStdout(), "node %v of cluster %s is at %s\n", s.Self(), st.Cluster, s.Addr())
 	select {

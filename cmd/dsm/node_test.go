@@ -3,7 +3,9 @@ package main
 import (
 	"bytes"
 	"context"
+	"encoding/json"
 	"fmt"
+	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -29,6 +31,28 @@ func TestNodeSaysWhereItIs(t *testing.T) {
 	if o := p.wait(); o.status != 0 || o.stdout != "" || !strings.Contains(o.stderr, "the last node ends") {
 		t.Errorf("%+v", o)
 	}
+}
+
+func TestNodeShowsItselfByHTTP(t *testing.T) {
+	u := newUser(t)
+	p := u.start("node", "--cluster", "c", "--http", "127.0.0.1:0")
+	p.next()
+	_, rest, _ := strings.Cut(p.stderr.String(), "look at this space at ")
+	url, _, ok := strings.Cut(rest, "\n")
+	if !ok {
+		t.Fatalf("it says %q", p.stderr)
+	}
+	r, err := http.Get(url + "status")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer r.Body.Close()
+	var st dsm.Status
+	if err := json.NewDecoder(r.Body).Decode(&st); err != nil || st.Cluster != "c" {
+		t.Errorf("status %+v, %v", st, err)
+	}
+	p.signal(syscall.SIGTERM)
+	p.wait()
 }
 
 // join makes this test a member of the space of the node at addr.
