@@ -96,8 +96,8 @@ func TestSplitHalfHome(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	m.stripes[0].depth.Store(1)
 	for key := range keys {
+		m.stripes[0].depth.Store(1)
 		if v, found, err := m.Get(t.Context(), key); found || err != nil {
 			t.Errorf("key %d: %d, %v, %v", key, v, found, err)
 		}
