@@ -115,7 +115,7 @@ func TestDamageIsFound(t *testing.T) {
 		{Spec{Workload: "ocean", Size: 16}, "stream", 8 * 100},
 		{Spec{Workload: "water", Size: 20}, "places", 8 * 10},
 		{Spec{Workload: "barnes", Size: 50}, "bodies", 8 * 10},
-		{Spec{Workload: "ycsb-a", Size: 20}, "shelves", 72},
+		{Spec{Workload: "ycsb-a", Size: 20}, "records", 8192 + 24},
 		{Spec{Workload: "ycsb-d", Size: 20}, "newest", 0},
 		{Spec{Workload: "matmul", Size: 20}, "c", 8 * 100},
 		{Spec{Workload: "wordcount", Input: writeText(t)}, "stripes", 16 * 300},

@@ -2,24 +2,22 @@ package bench
 
 import (
 	"encoding/binary"
-	"fmt"
-	"slices"
+
+	"pagemesh/dsm"
+	"pagemesh/dsm/shared"
+	"pagemesh/pagetable"
 )
 
-// store is a hash table of records in shared memory. It is cut into shelves with a mutex for each; a shelf
-// that is full goes on in another one.
+// store holds records by their keys: in a map that all members share, or in one of Go for one member alone.
 type store struct {
 	team
-	shelves *Array[shelf]
-	bases   int            // shelves that keys are spread over; those after them continue full ones
-	used    *Array[uint64] // one: how many of those after them are in use
-	exclude []func(func()) // by base shelf
+	all *shared.Map[uint64, record]
+	own map[uint64]record
 }
 
 const (
 	recordFields = 10
 	recordField  = 100 // bytes
-	shelfRecords = 8
 )
 
 // record is the value of a key.
@@ -27,95 +25,65 @@ type record struct {
 	Fields [recordFields][recordField]byte
 }
 
-// shelf is some records with their keys.
-type shelf struct {
-	Used, Next int32 // records, and the shelf where this one goes on: 0 if it doesn't
-	Keys       [shelfRecords]uint64
-	Records    [shelfRecords]record
-}
-
 // newStore returns an empty store for that many records.
 func newStore(t team, records int) *store {
-	s := &store{team: t, bases: records/shelfRecords + 1}
-	s.shelves = teamArray[shelf](t, "shelves", 2*s.bases, layout{})
-	s.used = teamArray[uint64](t, "used", 1, layout{words: true})
-	for i := range s.bases {
-		s.exclude = append(s.exclude, t.exclude(fmt.Sprintf("shelf/%d", i)))
+	s := &store{team: t, own: map[uint64]record{}}
+	if !t.alone {
+		var err error
+		s.all, err = shared.OpenMap[uint64, record](t.ctx, t.r.Space, t.r.name+"/records", shared.MapOptions{
+			Capacity: records, Stripes: 256, PageSize: t.r.Spec.PageSize, Consistency: t.r.Spec.consistency(layout{}),
+			Placement: dsm.Placement{Kind: t.r.Spec.placement(pagetable.Hashed)},
+		})
+		check(err)
 	}
 	return s
 }
 
-// insert adds the first version of a record, which must be new.
+// insert adds the first version of a record.
 func (s *store) insert(key uint64) {
-	base := s.base(key)
-	s.exclude[base](func() {
-		at := base
-		for {
-			w := s.shelves.Write(at, at+1)
-			shelf := &w.Data[0]
-			if shelf.Used < shelfRecords {
-				shelf.put(key)
-				w.Done()
-				return
-			}
-			if shelf.Next == 0 {
-				shelf.Next = int32(s.bases-1) + int32(addWord(s.used, 0, 1))
-			}
-			at = int(shelf.Next)
-			w.Done()
+	s.update(key, func(r *record, _ bool) {
+		for field := range recordFields {
+			r.fill(key, field, 0)
 		}
 	})
 }
 
-func (s *store) base(key uint64) int { return int(key >> 32 % uint64(s.bases)) }
-
-// put adds a record to a shelf that has room.
-func (s *shelf) put(key uint64) {
-	s.Keys[s.Used] = key
-	for field := range recordFields {
-		s.Records[s.Used].fill(key, field, 0)
+// read returns the record of a key, if there is one.
+func (s *store) read(key uint64) (r record, found bool) {
+	if s.alone {
+		r, found = s.own[key]
+		return r, found
 	}
-	s.Used++
+	r, found, err := s.all.Get(s.ctx, key)
+	check(err)
+	return r, found
 }
 
-// read calls f with the record of a key, which must not change it, and reports whether there is one.
-func (s *store) read(key uint64, f func(r *record)) bool { return s.with(key, s.shelves.Read, f) }
-
-// update does so with f changing it.
-func (s *store) update(key uint64, f func(r *record)) bool { return s.with(key, s.shelves.Write, f) }
-
-func (s *store) with(key uint64, window func(lo, hi int) Window[shelf], f func(r *record)) (found bool) {
-	base := s.base(key)
-	s.exclude[base](func() {
-		for at, more := base, true; more && !found; {
-			w := window(at, at+1)
-			shelf := &w.Data[0]
-			i := slices.Index(shelf.Keys[:shelf.Used], key)
-			if found = i >= 0; found {
-				f(&shelf.Records[i])
-			}
-			at, more = int(shelf.Next), shelf.Next > 0
-			w.Done()
-		}
-	})
-	return found
+// update has f change the record of a key, or fill in a new one.
+func (s *store) update(key uint64, f func(r *record, found bool)) {
+	if s.alone {
+		r, found := s.own[key]
+		f(&r, found)
+		s.own[key] = r
+		return
+	}
+	check(s.all.Update(s.ctx, key, func(r *record, found bool) bool {
+		f(r, found)
+		return true
+	}))
 }
 
-// audit returns how many records there are that are whole, and how many updates they have seen.
+// audit returns how many records all members have that are whole, and how many updates they have seen.
 func (s *store) audit() (records, updates int) {
-	for at := range s.shelves.Len() {
-		w := s.shelves.Read(at, at+1)
-		shelf := &w.Data[0]
-		for i, key := range shelf.Keys[:shelf.Used] {
-			if shelf.Records[i].whole(key) {
-				records++
-			}
-			for field := range recordFields {
-				updates += int(shelf.Records[i].version(field))
-			}
+	check(s.all.Range(s.ctx, func(key uint64, r record) bool {
+		if r.whole(key) {
+			records++
 		}
-		w.Done()
-	}
+		for field := range recordFields {
+			updates += int(r.version(field))
+		}
+		return true
+	}))
 	return records, updates
 }
 

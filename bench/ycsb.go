@@ -163,9 +163,8 @@ func (c *client) pick() int {
 
 func (c *client) read() {
 	number := c.pick()
-	whole := true
-	found := c.store.read(treeKey(number), func(r *record) { whole = r.whole(treeKey(number)) })
-	if !whole || !found && number < ycsbRecords { // a newer one may be about to come
+	r, found := c.store.read(treeKey(number))
+	if found && !r.whole(treeKey(number)) || !found && number < ycsbRecords { // a newer one may be about to come
 		c.faults++
 	}
 }
@@ -173,17 +172,13 @@ func (c *client) read() {
 // change changes a field of a record; it looks at all others first if it is to.
 func (c *client) change(look bool) {
 	key, field := treeKey(c.pick()), c.rng.IntN(recordFields)
-	whole := true
-	found := c.store.update(key, func(r *record) {
-		if look {
-			whole = r.whole(key)
+	c.store.update(key, func(r *record, found bool) {
+		if !found || look && !r.whole(key) {
+			c.faults++
 		}
 		r.change(key, field)
 	})
 	c.changes++
-	if !found || !whole {
-		c.faults++
-	}
 }
 
 // scanSome reads some records in the order of their keys.
@@ -195,8 +190,8 @@ func (c *client) scanSome() {
 	})
 	fine := slices.IsSorted(keys)
 	for _, key := range keys {
-		found := c.store.read(key, func(r *record) { fine = fine && r.whole(key) })
-		fine = fine && found
+		r, found := c.store.read(key)
+		fine = fine && found && r.whole(key)
 	}
 	if !fine {
 		c.faults++

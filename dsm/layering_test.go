@@ -32,7 +32,7 @@ var layers = map[string][]string{
 	"dsm/profile":          {"dsm", "dsm/layout", "dsm/trace", "pagetable"},
 	"dsm/debug":            {"dsm", "dsm/profile", "dsm/report", "dsm/trace"},
 	"dsm/examples/":        {"dsm", "dsm/shared"},
-	"bench":                {"dsm", "dsm/report", "dsm/sharing", "pagetable", "bench/ipc"},
+	"bench":                {"dsm", "dsm/shared", "dsm/report", "dsm/sharing", "pagetable", "bench/ipc"},
 	"bench/ipc":            {"pagetable/vm"},
 	"cmd/":                 {"bench", "dsm", "dsm/debug", "dsm/profile", "dsm/report", "dsm/sharing", "dsm/trace", "pagetable", "transport", "cmd/"},
 }
