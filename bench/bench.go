@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"pagemesh/dsm"
+	"pagemesh/dsm/report"
 )
 
 // Workload is one problem that all ranks of a space solve together.
@@ -66,13 +67,14 @@ type Result struct {
 	Metrics           map[string]Metric `json:"metrics,omitempty"`
 	Reading           []string          `json:"reading,omitempty"` // what the metrics say, in sentences
 	Busiest           []dsm.PageStats   `json:"busiest"`           // the pages that were waited for longest
+	Report            *report.Report    `json:"report,omitempty"`  // what page traffic cost; nil unless it was asked for
 }
 
 // busiestPages is how many pages a Result names.
 const busiestPages = 5
 
 // suites are the kinds of workloads, in the order in which they are listed.
-var suites = []string{"micro", "npb", "treadmarks", "splash", "ycsb", "graph", "app"}
+var suites = []string{"micro", "gallery", "npb", "treadmarks", "splash", "ycsb", "graph", "app"}
 
 // Suites returns the names of all suites.
 func Suites() []string { return slices.Clone(suites) }
@@ -253,6 +255,15 @@ func (r *Rank) collect(ctx context.Context) error {
 		r.Result.BytesMoved += n.BytesIn
 		r.Result.Messages += n.MessagesOut
 	}
-	r.Result.Busiest, err = r.Space.Pages(ctx, dsm.PageQuery{Page: -1, Top: busiestPages})
+	if r.Result.Busiest, err = r.Space.Pages(ctx, dsm.PageQuery{Page: -1, Top: busiestPages}); err != nil || !r.job.Report {
+		return err
+	}
+	return r.report(ctx)
+}
+
+// report has the result say what page traffic has cost.
+func (r *Rank) report(ctx context.Context) error {
+	found, err := report.Of(ctx, r.Space)
+	r.Result.Report = &found
 	return err
 }

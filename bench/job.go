@@ -15,6 +15,8 @@ type Job struct {
 	Space *dsm.Space
 	Ranks int // how many there are; Space.Rank says which one this is
 	Specs []Spec
+	// Report: each result says what page traffic has cost, and why.
+	Report bool
 	// Emit is called on rank 0 only, with each result as soon as it is there.
 	Emit func(Result)
 

@@ -29,9 +29,10 @@ Exit status 0 means that every result was verified.
 The JSON value is an array with one object for each run: {workload, params, nodes,
 access, consistency, verified, detail, seconds, sequential_seconds, read_faults,
 write_faults, bytes_moved, messages, busiest}; micro workloads add metrics, an object
-from name to {median_ns, p99_ns, n} or {mib_per_s}, and ipc adds reading, sentences on
-these. detail says what was compared with what, busiest are the pages that were waited
-for longest, as "dsm pages" describes them.
+from name to {median_ns, p99_ns, n} or {mib_per_s}, ipc adds reading, sentences on
+these, and --report adds report, what "dsm report" would say. detail says what was
+compared with what, busiest are the pages that were waited for longest, as "dsm pages"
+describes them.
 CSV has one line for each run and metric. bench is Go benchmark text, for benchstat.
 If a run fails, the results of those before it are printed all the same.`
 
@@ -41,6 +42,7 @@ type benchFlags struct {
 	count       int
 	suite       string
 	profile     string
+	report      bool
 	access      *output.Choice
 	consistency *output.Choice
 }
@@ -55,6 +57,7 @@ func (f *benchFlags) register(cmd *cobra.Command) {
 	flags.IntVar(&f.count, "count", 1, "run everything `N` times")
 	flags.StringVar(&f.suite, "suite", "", "also run all workloads of a `suite`: "+strings.Join(bench.Suites(), ", "))
 	flags.StringVar(&f.profile, "profile", "", "write a profile of the lines that wait to this `file`, for go tool pprof")
+	flags.BoolVar(&f.report, "report", false, "say of each run what page traffic has cost, why, and what to change")
 	f.access = accessFlag(cmd)
 	f.consistency = output.Choose(bench.Consistencies()...)
 	flags.Var(f.consistency, "consistency", "consistency of their memory")
@@ -67,6 +70,7 @@ func (f *benchFlags) arguments(names []string) []string {
 		"--class=" + f.like.Class, "--size=" + strconv.Itoa(f.like.Size), "--input=" + f.like.Input,
 		"--page-size=" + strconv.Itoa(f.like.PageSize), "--count=" + strconv.Itoa(f.count),
 		"--placement=" + f.like.Placement, "--suite=" + f.suite, "--profile=" + f.profile,
+		"--report=" + strconv.FormatBool(f.report),
 		"--access=" + f.access.Value, "--consistency=" + f.consistency.Value, "--",
 	}, names...)
 }

@@ -50,6 +50,7 @@ type job struct {
 	linger         time.Duration // as the next ones: see launch.Spec
 	files          func(rank int) []*os.File
 	mapped         bool   // programs map their memory
+	report         string // the file for the report on mapped programs, "" if none is wanted
 	started        func() // set by mapMemory, and
 	dir            string // what is removed in the end
 	stdin          *os.File

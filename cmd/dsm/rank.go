@@ -67,7 +67,7 @@ func (j *job) mapMemory(self string) error {
 		own = j.files
 	}
 	j.files = func(rank int) []*os.File { return append(slices.Clone(own(rank)), running, alive) }
-	flags := []string{"--files=" + strconv.Itoa(len(own(0))), "--sockets=" + j.dir, "--"}
+	flags := []string{"--files=" + strconv.Itoa(len(own(0))), "--sockets=" + j.dir, "--report=" + j.report, "--"}
 	j.command = slices.Concat([]string{self, rankName}, flags, j.command)
 	j.started = func() {
 		_ = running.Close()
@@ -90,6 +90,7 @@ func socketBase() string {
 type rankFlags struct {
 	files   int    // how many descriptors the program inherits
 	sockets string // the directory of the nodes' sockets
+	report  string // the file for the report, "" if none is wanted
 }
 
 func newRank() *cobra.Command {
@@ -105,6 +106,7 @@ func newRank() *cobra.Command {
 	cmd.Flags().SetInterspersed(false)
 	cmd.Flags().IntVar(&f.files, "files", 0, "")
 	cmd.Flags().StringVar(&f.sockets, "sockets", "", "")
+	cmd.Flags().StringVar(&f.report, "report", "", "")
 	return cmd
 }
 
@@ -131,6 +133,9 @@ func (f *rankFlags) run(cmd *cobra.Command, command []string) error {
 	if err == nil {
 		_ = alive.Close()
 		awaitPrograms(cmd.Context(), s, running)
+		if f.report != "" {
+			f.writeReport(cmd.Context(), s, cfg.Members)
+		}
 	}
 	return errors.Join(err, s.Close())
 }

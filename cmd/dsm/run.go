@@ -22,7 +22,10 @@ unless given. Standard input goes to rank 0.
 
 Output comes line by line, marked with the rank: "[2] text". Signals are passed on; a
 second one kills. When one copy fails the others are ended, the failing one is named,
-and its status is returned. Nothing is left behind, not even if dsm is killed.`
+and its status is returned. Nothing is left behind, not even if dsm is killed.
+
+--report says on standard error what page traffic has cost, as "dsm report" does. With
+--access embedded it is what was known a quarter of a second before the end.`
 
 // defaultNodes is how many nodes there are unless the user says.
 const defaultNodes = 4
@@ -36,6 +39,7 @@ type runFlags struct {
 	nodes   int
 	access  *output.Choice
 	timeout time.Duration
+	report  bool
 }
 
 func newRun() *cobra.Command {
@@ -60,6 +64,7 @@ func newRun() *cobra.Command {
 	nodesFlag(cmd, &f.nodes)
 	f.access = accessFlag(cmd)
 	flags.DurationVar(&f.timeout, "join-timeout", time.Minute, "how long the first copy waits for the last")
+	flags.BoolVar(&f.report, "report", false, "say in the end what page traffic has cost, why, and what to change")
 	return cmd
 }
 
@@ -101,5 +106,13 @@ func (f *runFlags) run(cmd *cobra.Command, command []string) error {
 		mapped: maps, nodes: nodes, command: command, name: strings.Join(command, " "), linger: lossReport,
 		stdin: os.Stdin, stdout: cmd.OutOrStdout(), stderr: cmd.ErrOrStderr(),
 	}
+	if !f.report {
+		return j.run(cmd.Context(), cmd)
+	}
+	r, err := reportOn(cmd.Context(), &j)
+	if err != nil {
+		return err
+	}
+	defer r.print(cmd)
 	return j.run(cmd.Context(), cmd)
 }

@@ -22,7 +22,7 @@ func (v Verdict) subject() string {
 	case Private:
 		return "Used by " + nodes(append(v.Writers, v.Readers...)) + " alone"
 	case FirstTouch:
-		return fmt.Sprintf("Written by %s, one after the other, none of which has come back", nodes(v.Writers))
+		return fmt.Sprintf("Written by %s and not wanted back by any that lost it", nodes(v.Writers))
 	case ReadMostly:
 		if len(v.Writers) == 0 {
 			return fmt.Sprintf("Read by %s and not written", nodes(v.Readers))
@@ -39,7 +39,7 @@ func (v Verdict) subject() string {
 	case LockApart:
 		return fmt.Sprintf("It follows mutex %q between %s", v.Lock, nodes(v.Writers))
 	case Migratory:
-		return fmt.Sprintf("%s write the same words, one after the other", nodes(v.Writers))
+		return fmt.Sprintf("%s write the same words in turn", nodes(v.Writers))
 	}
 	return fmt.Sprintf("%s write the same words", nodes(v.Writers))
 }

@@ -30,7 +30,7 @@ func (r Report) Wrong() []string {
 }
 
 // WriteTable writes what the runs have in common, the runs and their total, then what they have measured,
-// then the busiest pages.
+// then the reports of the runs or, without any, the busiest pages.
 func (r Report) WriteTable(w io.Writer, colour bool) error {
 	if len(r) > 0 {
 		fmt.Fprintf(w, "%s, %s access, %s consistency\n\n", output.Number(uint64(r[0].Nodes), "node"), r[0].Access, r[0].Consistency)
@@ -56,13 +56,31 @@ func (r Report) WriteTable(w io.Writer, colour bool) error {
 			fmt.Fprintln(w, sentence)
 		}
 	}
+	reported, err := r.writeReports(w)
 	pages := r.busiest()
-	if len(pages) == 0 {
-		return nil
+	if err != nil || reported || len(pages) == 0 {
+		return err
 	}
 	fmt.Fprintln(w, "\nBusiest pages:")
 	note := func(p dsm.PageStats) []string { return []string{p.Note} }
 	return output.List[dsm.PageStats]{Columns: pageColumns, Rows: pages, Notes: note}.WriteTable(w, colour)
+}
+
+// writeReports writes what page traffic has cost each run, of those that say so.
+func (r Report) writeReports(w io.Writer) (reported bool, err error) {
+	for _, res := range r {
+		if res.Report == nil {
+			continue
+		}
+		reported = true
+		if _, err := fmt.Fprintf(w, "\n%s: ", strings.TrimSpace(res.Workload+" "+params(res, " "))); err != nil {
+			return true, err
+		}
+		if _, err := res.Report.WriteTo(w); err != nil {
+			return true, err
+		}
+	}
+	return reported, nil
 }
 
 // WriteCSV writes one line for each run and metric: a run with several has several lines, one with
