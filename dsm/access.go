@@ -2,6 +2,7 @@ package dsm
 
 import (
 	"context"
+	"runtime/trace"
 	"sync"
 
 	"pagemesh/pagetable"
@@ -138,6 +139,7 @@ func (b *batch) wait(ctx context.Context) error {
 
 // await waits for the group and withdraws what is left when ctx ends.
 func (b *batch) await(ctx context.Context) {
+	defer trace.StartRegion(ctx, "dsm: wait for pages").End()
 	if ctx == unbounded {
 		var cancel context.CancelFunc
 		ctx, cancel = context.WithTimeoutCause(context.Background(), b.r.s.cfg.FaultTimeout, ErrTimeout)

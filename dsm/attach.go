@@ -13,6 +13,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"runtime/trace"
 	"sync"
 	"sync/atomic"
 	"syscall"
@@ -193,6 +194,7 @@ func (a *attachment) send(ctx context.Context, q question, fds ...int) (answered
 	a.asked[q.id] = o
 	a.mu.Unlock()
 	a.write(q, fds...)
+	defer trace.StartRegion(ctx, "dsm: wait for the node").End()
 	select {
 	case ans := <-o.answer:
 		return ans, ans.err

@@ -91,6 +91,9 @@
 // program, also those of its word operations and copies: they wait as a load waits for memory. A page
 // that can't be had ends the program, or the function under Space.Guard.
 //
+// A wait is a region of the execution trace (package runtime/trace), except that of a plain load or store, and an event
+// that nodes remember (Space.Trace). Package profile makes profiles of these events, package report a report.
+//
 // # Errors
 //
 //	ErrClosed      after Close or Leave, and for whoever was waiting then

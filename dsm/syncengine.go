@@ -3,6 +3,7 @@ package dsm
 import (
 	"context"
 	"fmt"
+	"runtime/trace"
 	"sync"
 	"sync/atomic"
 
@@ -234,6 +235,7 @@ func (e *syncEngine) await(ctx context.Context, w *syncWaiter) (wakening, bool) 
 	select {
 	case how = <-w.woken: // the common case of one that ended at once
 	default:
+		defer trace.StartRegion(ctx, "dsm: wait for a lock or barrier").End()
 		wait := e.beginWait(w)
 		select {
 		case how = <-w.woken:

@@ -1,0 +1,43 @@
+package dsm_test
+
+import (
+	"bytes"
+	"runtime/trace"
+	"testing"
+
+	"pagemesh/dsm"
+)
+
+// TestWaitsAreRegionsOfExecutionTraces: go tool trace shows what a goroutine waits for.
+func TestWaitsAreRegionsOfExecutionTraces(t *testing.T) {
+	if trace.IsEnabled() {
+		t.Skip("this test is traced itself")
+	}
+	nodes := openNodes(t, 2, dsm.Config{})
+	regions := openRegions(t, nodes, "r", dsm.RegionOptions{Size: 64 * pageSize})
+	var b bytes.Buffer
+	if err := trace.Start(&b); err != nil {
+		t.Fatal(err)
+	}
+	for i := range 64 {
+		for _, r := range regions {
+			if _, err := r.Add(patient(t), int64(i*pageSize), 1); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	done := make(chan error)
+	go func() { done <- nodes[0].Barrier("b", 2).Wait(patient(t)) }()
+	if err := nodes[1].Barrier("b", 2).Wait(patient(t)); err != nil {
+		t.Fatal(err)
+	}
+	if err := <-done; err != nil {
+		t.Fatal(err)
+	}
+	trace.Stop()
+	for _, want := range []string{"dsm: wait for pages", "dsm: wait for a lock or barrier"} {
+		if !bytes.Contains(b.Bytes(), []byte(want)) {
+			t.Errorf("the trace has no %q", want)
+		}
+	}
+}
