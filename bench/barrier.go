@@ -31,9 +31,10 @@ func barrier(ctx context.Context, r *Rank) error {
 		for phase := range phases {
 			if phase%barrierCheck == 0 {
 				check(seen.Store(ctx, int64(r.Rank*pagetable.DefaultPageSize), uint64(phase)))
-			}
-			if r.Rank == 0 {
-				pair.time(w.pair)
+				for i := 0; i < barrierCheck && r.Rank == 0; i++ {
+					pair.time(w.pair)
+				}
+				check(meet.Wait(ctx))
 			}
 			wait.time(func() { check(meet.Wait(ctx)) })
 			if phase%barrierCheck == 0 && r.Rank == 0 {

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"time"
 
 	"pagemesh/dsm"
 	"pagemesh/pagetable"
@@ -16,10 +17,13 @@ const (
 	wireQuestion = 32      // bytes of a question: how much to answer, and padding
 	wireChunk    = 1 << 20 // bytes that the answering rank writes at once
 	wireByte     = 0x5a    // what answers are made of
+	wireHeld     = 8
 )
 
 // wire is a bare TCP connection between the processes of ranks 0 and 1: the limit that the machine and
-// Go's net package set to everything that a node can do. Rank 0 asks, a goroutine of rank 1 answers.
+// Go's net package set to everything that a node can do. Rank 0 asks, a goroutine of rank 1 answers. A question
+// says how many bytes the answer has, and how long it is to wait for; of the latter an answer of wireHeld bytes
+// says how long it was.
 type wire struct {
 	conn     net.Conn // at rank 0
 	ln       net.Listener
@@ -81,6 +85,13 @@ func serveWire(ln net.Listener) {
 		if _, err := io.ReadFull(conn, question[:]); err != nil {
 			return
 		}
+		if hold := time.Duration(binary.BigEndian.Uint64(question[8:])); hold > 0 {
+			binary.BigEndian.PutUint64(question[:], uint64(sleep(hold)))
+			if _, err := conn.Write(question[:wireHeld]); err != nil {
+				return
+			}
+			continue
+		}
 		for n := binary.BigEndian.Uint64(question[:]); n > 0; {
 			part := min(n, wireChunk)
 			if _, err := conn.Write(chunk[:part]); err != nil {
@@ -111,6 +122,29 @@ func (w *wire) fetch(n int) {
 		}
 		n -= len(part)
 	}
+}
+
+// handoffs measures n times how long a message takes, in either direction, if both sides rest after each.
+func (w *wire) handoffs(n int, rest time.Duration) (s samples) {
+	var b [wireQuestion]byte
+	for range n {
+		binary.BigEndian.PutUint64(b[8:], uint64(rest))
+		sleep(rest)
+		start := time.Now()
+		_, err := w.conn.Write(b[:])
+		check(err)
+		_, err = io.ReadFull(w.conn, b[:wireHeld])
+		check(err)
+		s.add((time.Since(start) - time.Duration(binary.BigEndian.Uint64(b[:]))) / 2)
+	}
+	return s
+}
+
+// sleep returns how long it was.
+func sleep(d time.Duration) time.Duration {
+	start := time.Now()
+	time.Sleep(d)
+	return time.Since(start)
 }
 
 // pair sends a small message and waits for another one: a round trip, or a request and a grant.

@@ -138,9 +138,8 @@ type LockStatus struct {
 	Permits  int                `json:"permits"`  // of a semaphore
 	Free     int                `json:"free"`     // permits of a semaphore that are with no node
 	Acquires uint64             `json:"acquires"` // of a mutex, by writers, or completed phases of a barrier
-	// OwnerDied: whoever held a mutex has died, or may have, and nobody has got ErrOwnerDied for it, as far as
-	// the home knows, which hears of that when the mutex goes on from there. Of a read/write mutex: a node is
-	// lost that may have held it to write.
+	// OwnerDied: whoever held a mutex has died, or may have, and nobody has got ErrOwnerDied for it yet. Of a
+	// read/write mutex: a node is lost that may have held it to write.
 	OwnerDied bool  `json:"owner_died"`
 	Value     int64 `json:"value"` // of a counter, or what is left to do of a wait group
 	// Over: a Once is done.

@@ -44,6 +44,7 @@
 //	  │                                  │ FORWARD ───────────────────────▶ │
 //	  │ ◀──────────────────────────────────────────────────────── PASS      │ when it is unlocked
 //	  │ GRANTED ───────────────────────▶ │ drops those before from its queue
+//	  │ TOLD ──────────────────────────▶ │ if the holder was told that one died
 //
 // Cost, in messages one after the other: none if the lock is cached here, one for a handover to a
 // waiting node (Pass), two if it is free, three if it is cached elsewhere. Granted is off that path.
@@ -140,7 +141,7 @@
 // waiter is woken. If an epoch cuts such a message off, two know what became of it, and the later token is
 // right:
 //
-//  1. The home keeps what it granted with, and what Granted, Return or a report of the owner says.
+//  1. The home keeps what it granted with, and what Granted, Told, Return or a report of the owner says.
 //  2. A node where a holder was told, or that has sent the mutex on with a death untold, keeps that with the
 //     token (death), and reports it as Gone in each epoch until the home grants it the mutex again.
 //

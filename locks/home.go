@@ -117,16 +117,8 @@ func (h *home) request(from pagetable.NodeID, msg Message, r *Ready) {
 	case Arrive:
 		msg.Count = 1
 		h.barrier(msg).arrive(from, msg, r)
-	case Granted, Return:
-		m := h.mutexes[msg.ID]
-		if m == nil {
-			impossible(from, msg, nil)
-		}
-		if msg.Kind == Granted {
-			m.granted(from, msg)
-		} else {
-			m.returned(from, msg, r)
-		}
+	case Granted, Told, Return:
+		h.requestMutex(from, msg, r)
 	case Withdraw:
 		b := h.barriers[msg.ID]
 		if b == nil {
@@ -139,6 +131,21 @@ func (h *home) request(from pagetable.NodeID, msg Message, r *Ready) {
 		h.requestPool(from, msg, r)
 	default:
 		h.served.request(from, msg, r)
+	}
+}
+
+// requestMutex takes what is said of a mutex that has been asked for.
+func (h *home) requestMutex(from pagetable.NodeID, msg Message, r *Ready) {
+	m := h.mutexes[msg.ID]
+	switch {
+	case m == nil:
+		impossible(from, msg, nil)
+	case msg.Kind == Granted:
+		m.granted(from, msg)
+	case msg.Kind == Told:
+		m.told(msg)
+	default:
+		m.returned(from, msg, r)
 	}
 }
 

@@ -23,6 +23,8 @@ const (
 	Pass
 	// Granted notes that a Pass has arrived. Node to home: ID, Token, Reason.
 	Granted
+	// Told notes that a holder has been woken with OwnerDied. Node to home: ID, Token.
+	Told
 	// Return gives a cached mutex back. Node to home: ID, Token last used, Reason as in Grant.
 	Return
 	// Arrive is one arrival at a barrier. Node to home: Name, Parties, Released.
@@ -102,7 +104,7 @@ const (
 
 var kindNames = [...]string{
 	Acquire: "Acquire", Grant: "Grant", Forward: "Forward", Pass: "Pass", Granted: "Granted",
-	Return: "Return", Arrive: "Arrive", Release: "Release", Withdraw: "Withdraw",
+	Told: "Told", Return: "Return", Arrive: "Arrive", Release: "Release", Withdraw: "Withdraw",
 	Withdrawn: "Withdrawn", Refuse: "Refuse", ReportMutex: "ReportMutex",
 	ReportBarrier: "ReportBarrier", Take: "Take", Give: "Give", Deny: "Deny", Drop: "Drop", Recall: "Recall",
 	PutBack: "PutBack", ReportPool: "ReportPool", Handover: "Handover",

@@ -87,6 +87,14 @@ func (m *mutexHome) granted(from pagetable.NodeID, msg Message) {
 	}
 }
 
+// told notes that a holder has heard of the death that the home has granted with, unless it knows of a later
+// holder.
+func (m *mutexHome) told(msg Message) {
+	if msg.Token >= m.token {
+		m.died = false
+	}
+}
+
 // returned takes the mutex back from a node that leaves. If the home has sent that node a Forward
 // meanwhile, the node ignores it and the home grants.
 func (m *mutexHome) returned(from pagetable.NodeID, msg Message, r *Ready) {

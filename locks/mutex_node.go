@@ -125,6 +125,7 @@ func (m *mutexNode) serve(r *Ready) {
 		r.wake(m.holder, m.token, tell(m.died))
 		if m.died {
 			m.died, m.death = false, death{token: m.token}
+			r.send(m.home, Message{Kind: Told, ID: m.id, Token: m.token})
 		}
 	case !t.open():
 		r.send(t.next, Message{Kind: Pass, ID: m.id, Token: m.token + 1, Reason: m.leave()})

@@ -416,8 +416,20 @@ func (c *cluster) checkQuiet() {
 			c.breaks("barrier %s: %d began to wait, %d passed, %d were canceled, %d wait", spec.name,
 				p.begun, p.passed, p.canceled, left)
 		}
+		c.checkKnown(i)
 		if left > 0 && left >= spec.parties {
 			c.breaks("%d wait for %s for ever", left, spec.name)
+		}
+	}
+}
+
+// checkKnown: the home of a mutex knows if the death of an owner was told.
+func (c *cluster) checkKnown(lock int) {
+	home := c.host(c.homes[lock]).m.home.mutexes[c.locks[lock].id]
+	for _, h := range c.hosts {
+		e := h.m.node.mutexes[c.locks[lock].id]
+		if h.fate.alive() && e != nil && e.here && home.died && !e.died {
+			c.breaks("the home of %s does not know that a death was told", c.locks[lock].name)
 		}
 	}
 }

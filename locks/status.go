@@ -27,7 +27,7 @@ type LockStatus struct {
 	// Permits is the size of a semaphore, and Free how many of them are at the home.
 	Permits, Free int
 	// OwnerDied says that the owner of a mutex has died, or may have, and that nobody has been told, as far
-	// as the home knows: it hears of it with the next message about the mutex. Of a read/write mutex it
+	// as the home knows. Of a read/write mutex it
 	// says that a node is lost that may have held it to write.
 	OwnerDied bool
 	Parties   int   // of a barrier

@@ -55,6 +55,7 @@ var layouts = [kindEnd]fields{
 	Forward:       hasID | hasNode,
 	Pass:          hasID | hasToken | hasReason,
 	Granted:       hasID | hasToken | hasReason,
+	Told:          hasID | hasToken,
 	Return:        hasID | hasToken | hasReason,
 	Arrive:        hasBarrierName | hasParties | hasReleased,
 	Release:       hasID | hasParties | hasPhase | hasCount,
