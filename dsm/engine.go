@@ -170,6 +170,7 @@ func (w *work) perform(r *region, pg *page, cause coherence.Message, body []byte
 func (w *work) effects(r *region, pg *page, cause coherence.Message, body []byte) {
 	rd := &w.rd
 	frame := r.frame(pg.proto.ID().Index())
+	came := arrival{rd.Woken, cause.From, txnOf(&cause), uint32(len(body))}
 	w.install(r, pg, frame, cause, body)
 	switch {
 	case rd.Before != rd.After:
@@ -188,7 +189,7 @@ func (w *work) effects(r *region, pg *page, cause coherence.Message, body []byte
 		w.flushed(pg)
 	}
 	if rd.Woken != pagetable.NoAccess {
-		pg.wake(r, frame, arrival{rd.Woken, cause.From, txnOf(&cause), uint32(len(body))})
+		pg.wake(r, frame, came)
 	}
 	if rd.Lost {
 		pg.fail(r, fmt.Errorf("page %d of region %q: %w: its home or its last copy went down with a node",

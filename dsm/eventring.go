@@ -9,7 +9,7 @@ import (
 const (
 	// eventShards is the number of rings of a node. What happens to one page is in one of them, in its order.
 	eventShards    = 1 << eventShardBits
-	eventShardBits = 3
+	eventShardBits = 2
 	// defaultEvents is how many events a node keeps.
 	defaultEvents = 1 << 15
 	maxKeptEvents = 1 << 24

@@ -195,7 +195,7 @@ func (w *work) lost(r *region, pg *page, m *coherence.Message) {
 	case rd.After == pagetable.ReadAccess:
 		e.Kind = trace.Downgrade
 	case pg.evicting:
-		e.Kind = trace.Evict
+		e.Kind, e.Cause = trace.Evict, trace.Cause{}
 	}
 	if rd.Before == pagetable.WriteAccess && pg.changes.twin == nil {
 		e.Changed, e.Words = pg.traffic.stock.changed, pg.traffic.stock.words

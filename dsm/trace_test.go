@@ -3,6 +3,7 @@ package dsm_test
 import (
 	"context"
 	"fmt"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -94,6 +95,26 @@ func loadAt(r *dsm.Region, off int64) error {
 	return err
 }
 
+//go:noinline
+func loadFor(ctx context.Context, r *dsm.Region) error {
+	_, err := r.Load(ctx, 0)
+	return err
+}
+
+//go:noinline
+func meetAt(t *testing.T, s *dsm.Space, barrier string) {
+	if err := s.Barrier(barrier, 2).Wait(patient(t)); err != nil {
+		t.Error(err)
+	}
+}
+
+//go:noinline
+func acquireOne(t *testing.T, s *dsm.Semaphore) {
+	if err := s.Acquire(patient(t), 1); err != nil {
+		t.Error(err)
+	}
+}
+
 // TestEventsOfOnePage sends one page around, homed at node 1, and says after every step what the nodes have
 // recorded.
 func TestEventsOfOnePage(t *testing.T) {
@@ -168,4 +189,292 @@ func TestEventsOfOnePage(t *testing.T) {
 			time.Sleep(time.Second)
 		}
 	})
+}
+
+// TestEventsOfReleaseRegion: two nodes write one page between barriers. Who fetches it anew learns whose change it
+// was that made it.
+func TestEventsOfReleaseRegion(t *testing.T) {
+	inMemory(t, 3, dsm.Config{}, func(t *testing.T, nodes []*dsm.Space) {
+		regions := openRegions(t, nodes, "r", dsm.RegionOptions{
+			Size: 4096, Placement: homed(nodes[0]), Consistency: pagetable.Release,
+		})
+		tr := traceFrom(t, nodes[0], dsm.TraceQuery{Region: "r", Page: -1})
+		tr.next(t)
+		round := func(k int64) []string {
+			if err := storeAt(regions[1], k*8); err != nil {
+				t.Fatal(err)
+			}
+			synctest.Wait()
+			written := tr.lines(tr.next(t))
+			each(nodes[1:], func(_ int, s *dsm.Space) { meetAt(t, s, "b") })
+			synctest.Wait()
+			time.Sleep(time.Second)
+			return append(written, tr.lines(tr.next(t))...)
+		}
+		if err := loadAt(regions[2], 0); err != nil {
+			t.Fatal(err)
+		}
+		synctest.Wait()
+		tr.next(t)
+		checkLines(t, "the other has used the page, so it gets the change", round(64), `
+			n2 fault r1:0 write at 512+8 other n1 in storeAt
+			n1 grant r1:0 read other n2
+			n2 receive r1:0 write other n1
+			n2 served r1:0 write at 512+8 other n1 in storeAt
+			n2 flush r1:0 other n1 bytes 5 txn 1 changed 8 words 0x100 in storeAt
+			n1 merge r1:0 other n2 bytes 5 txn 1
+			n1 update r1:0 other n3 bytes 5 txn 1
+			n2 flushed r1:0 other n1 txn 1 in storeAt
+			n3 receive r1:0 read held read other n1 bytes 5 txn 1`)
+		var last []string
+		for k := int64(65); k < 80 && !slices.ContainsFunc(last, func(l string) bool { return strings.Contains(l, "invalidate") }); k++ {
+			last = round(k)
+		}
+		for i := range last {
+			last[i] = number.ReplaceAllString(last[i], "txn #")
+		}
+		checkLines(t, "it does not use it any more: the change goes home, and the copy is given up", last, `
+			n2 flush r1:0 other n1 bytes 5 txn # changed 8 words 0x100 in storeAt
+			n1 merge r1:0 other n2 bytes 5 txn #
+			n2 flushed r1:0 other n1 txn # in storeAt
+			n3 invalidate r1:0 held read txn # because n2 write in storeAt`)
+		if err := loadAt(regions[2], 512); err != nil {
+			t.Fatal(err)
+		}
+		synctest.Wait()
+		last = tr.lines(tr.next(t))
+		for i := range last {
+			last[i] = number.ReplaceAllString(last[i], "txn #")
+		}
+		checkLines(t, "and fetched because of that change", last, `
+			n3 fault r1:0 read at 512+8 other n1 in loadAt because n2 write in storeAt
+			n1 grant r1:0 read other n3 bytes 4096 txn #
+			n3 receive r1:0 read other n1 bytes 4096 txn #
+			n3 served r1:0 read at 512+8 other n1 bytes 4096 txn # in loadAt because n2 write in storeAt`)
+	})
+}
+
+var number = regexp.MustCompile(`txn [0-9]+`)
+
+// TestEventsOfLocks: only waits are recorded, with whose message ended them.
+func TestEventsOfLocks(t *testing.T) {
+	inMemory(t, 2, dsm.Config{}, func(t *testing.T, nodes []*dsm.Space) {
+		a, b := nodes[0].Mutex("m"), nodes[1].Mutex("m")
+		lock(t, a)
+		tr := traceFrom(t, nodes[0], dsm.TraceQuery{Page: -1})
+		tr.next(t)
+		for range 3 {
+			unlock(t, a)
+			lock(t, a)
+		}
+		locked := finished(func() { lock(t, b) })
+		time.Sleep(3 * time.Second)
+		unlock(t, a)
+		if !locked() {
+			t.Fatal("the mutex does not come")
+		}
+		arrived := finished(func() { meetAt(t, nodes[0], "b") })
+		time.Sleep(time.Second)
+		meetAt(t, nodes[1], "b")
+		if !arrived() {
+			t.Fatal("the barrier does not open")
+		}
+		sem := []*dsm.Semaphore{nodes[0].Semaphore("s", 1), nodes[1].Semaphore("s", 1)}
+		if err := sem[0].Acquire(patient(t), 1); err != nil {
+			t.Fatal(err)
+		}
+		got := finished(func() { acquireOne(t, sem[1]) })
+		time.Sleep(2 * time.Second)
+		if err := sem[0].Release(1); err != nil || !got() {
+			t.Fatal(err)
+		}
+		var waits []string
+		for _, l := range tr.lines(tr.next(t)) {
+			if strings.Contains(l, "wait") { // others end while the clock stands still
+				waits = append(waits, l)
+			}
+		}
+		checkLines(t, "waits", waits, `
+			n2 lock mutex "m" other n1 wait 3s in lock
+			n1 barrier barrier "b" other n2 wait 1s in meetAt
+			n2 lock semaphore "s" other n1 wait 2s in acquireOne`)
+	})
+}
+
+// TestEventsOfViews: a view that keeps a page from others is recorded when it ends, and so is who waited.
+func TestEventsOfViews(t *testing.T) {
+	kinds := []trace.Kind{trace.Delay, trace.Served, trace.Failed, trace.Invalidate, trace.Downgrade}
+	inMemory(t, 2, dsm.Config{}, func(t *testing.T, nodes []*dsm.Space) {
+		regions := onePage(t, nodes)
+		tr := traceFrom(t, nodes[0], dsm.TraceQuery{Page: -1, Kinds: kinds})
+		tr.next(t)
+		v := takeView(t, regions[0], 8, 16, write)
+		v.Bytes()[0] = 1
+		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+		defer cancel()
+		if err := loadFor(ctx, regions[1]); err == nil {
+			t.Fatal("a view keeps nobody waiting")
+		}
+		stored := finished(func() { _ = storeAt(regions[1], 24) })
+		checkLines(t, "a wait that is given up", tr.lines(tr.next(t)), `
+			n2 failed r1:0 read at 0+8 wait 1s in loadFor`)
+		time.Sleep(2 * time.Second)
+		v.Release()
+		if !stored() {
+			t.Fatal("the page does not come")
+		}
+		checkLines(t, "the end of a view", tr.lines(tr.next(t)), `
+			n1 downgrade r1:0 read held write other n1 txn 2 changed 8 words 0x1 because n2 read in loadFor
+			n1 delay r1:0 wait 3s in takeView
+			n1 invalidate r1:0 held read other n1 txn 3 because n2 write in storeAt
+			n2 served r1:0 write at 24+8 other n1 wait 2s txn 3 in storeAt`)
+	})
+}
+
+// TestEventsOfEviction: a page that is fetched anew because memory is short has no cause.
+func TestEventsOfEviction(t *testing.T) {
+	const limit = 16
+	inMemory(t, 2, dsm.Config{MemoryLimit: limit * 4096}, func(t *testing.T, nodes []*dsm.Space) {
+		regions := openRegions(t, nodes, "r", dsm.RegionOptions{Size: 2 * limit * 4096, Placement: homed(nodes[0])})
+		tr := traceFrom(t, nodes[1], dsm.TraceQuery{Region: "r", Page: 0, Node: 2})
+		tr.next(t)
+		for range 2 {
+			for page := range int64(limit) {
+				if err := loadAt(regions[1], page*4096); err != nil {
+					t.Fatal(err)
+				}
+				synctest.Wait()
+			}
+		}
+		checkLines(t, "page 0", tr.lines(tr.next(t)), `
+			n2 fault r1:0 read at 0+8 other n1 in loadAt
+			n2 receive r1:0 read other n1 txn 1
+			n2 served r1:0 read at 0+8 other n1 txn 1 in loadAt
+			n2 evict r1:0 held read other n1 txn 3
+			n2 grant r1:0 write other n1 txn 3
+			n2 fault r1:0 read at 0+8 other n1 in loadAt
+			n2 receive r1:0 read other n1 bytes 4096 txn 4
+			n2 served r1:0 read at 0+8 other n1 bytes 4096 txn 4 in loadAt
+			n2 evict r1:0 held read other n1 txn 5`)
+	})
+}
+
+func TestTraceSelects(t *testing.T) {
+	inMemory(t, 2, dsm.Config{}, func(t *testing.T, nodes []*dsm.Space) {
+		for _, name := range []string{"a", "b"} {
+			regions := openRegions(t, nodes, name, dsm.RegionOptions{Size: 4 * 4096, Placement: homed(nodes[0])})
+			for page := range int64(4) {
+				if err := loadAt(regions[1], page*4096); err != nil {
+					t.Fatal(err)
+				}
+			}
+		}
+		fault := []trace.Kind{trace.Fault}
+		for _, test := range []struct {
+			q    dsm.TraceQuery
+			want string
+		}{
+			{dsm.TraceQuery{Page: -1, Kinds: fault, Held: true}, "a0 a1 a2 a3 b0 b1 b2 b3"},
+			{dsm.TraceQuery{Page: -1, Kinds: fault}, ""},
+			{dsm.TraceQuery{Page: -1, Kinds: fault, Held: true, Region: "b"}, "b0 b1 b2 b3"},
+			{dsm.TraceQuery{Page: 2, Kinds: fault, Held: true, Region: "b"}, "b2"},
+			{dsm.TraceQuery{Page: 2, Kinds: fault, Held: true, Region: "b", Node: 1}, ""},
+			{dsm.TraceQuery{Page: -1, Kinds: []trace.Kind{trace.Grant, trace.Fault}, Held: true, Region: "a", Node: 1}, "a0 a1 a2 a3"},
+			{dsm.TraceQuery{Page: -1, Held: true, Region: "c"}, ""},
+		} {
+			for _, s := range nodes {
+				tr := traceFrom(t, s, test.q)
+				var names []string
+				for _, e := range tr.next(t) {
+					names = append(names, strings.NewReplacer("[", "", "]", "").Replace(tr.Of(&e)))
+				}
+				slices.Sort(names)
+				if got := strings.Join(names, " "); got != test.want {
+					t.Errorf("%+v: %s, want %s", test.q, got, test.want)
+				}
+			}
+		}
+	})
+}
+
+// TestTraceSaysWhatIsLost has a node keep few events and record many.
+func TestTraceSaysWhatIsLost(t *testing.T) {
+	const faults = 1000
+	inMemory(t, 2, dsm.Config{Events: 64}, func(t *testing.T, nodes []*dsm.Space) {
+		regions := openRegions(t, nodes, "r", dsm.RegionOptions{Size: faults * 4096, Placement: homed(nodes[0])})
+		tr := traceFrom(t, nodes[0], dsm.TraceQuery{Page: -1})
+		tr.next(t)
+		for page := range int64(faults) {
+			if err := loadAt(regions[1], page*4096); err != nil {
+				t.Fatal(err)
+			}
+		}
+		ch, err := tr.Tracer.Next(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		kept, lost := map[pagetable.NodeID]int{}, map[pagetable.NodeID]int{}
+		for _, e := range ch.Events {
+			kept[e.Node]++
+		}
+		for _, l := range ch.Lost {
+			lost[l.Node] += int(l.Events)
+		}
+		if kept[1] != 64 || kept[1]+lost[1] != faults || kept[2] != 64 || kept[2]+lost[2] != 3*faults {
+			t.Errorf("kept %v, lost %v; node 1 grants %d times, node 2 records a fault, its page and its end", kept, lost, faults)
+		}
+	})
+}
+
+// TestTraceFromOutside collects the events of three nodes with an Inspector, while they come and go.
+func TestTraceFromOutside(t *testing.T) {
+	nodes := openNodes(t, 3, dsm.Config{})
+	regions := openRegions(t, nodes, "r", dsm.RegionOptions{Size: 4096, Placement: homed(nodes[0])})
+	in, err := dsm.Dial(patient(t), nodes[0].Addr(), dsm.InspectConfig{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer in.Close()
+	tr := traceFrom(t, nodes[0], dsm.TraceQuery{})
+	tr.Tracer = in.Trace(dsm.TraceQuery{Page: -1, Kinds: []trace.Kind{trace.Served}})
+	tr.next(t)
+	count := func(want map[pagetable.NodeID]int) {
+		t.Helper()
+		got := map[pagetable.NodeID]int{}
+		for _, e := range tr.next(t) {
+			got[e.Node]++
+			if site, ok := tr.Site(e.Node, e.Site); !ok || !strings.HasSuffix(site.Function, "storeAt") {
+				t.Errorf("%v at %+v", e, site)
+			}
+		}
+		if fmt.Sprint(got) != fmt.Sprint(want) {
+			t.Errorf("accesses served: %v, want %v", got, want)
+		}
+	}
+	write := func(who ...int) {
+		t.Helper()
+		for _, i := range who {
+			if err := storeAt(regions[i], 8); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	write(1, 2, 1, 0)
+	count(map[pagetable.NodeID]int{1: 1, 2: 2, 3: 1})
+	write(2, 1)
+	if err := nodes[2].Leave(patient(t)); err != nil {
+		t.Fatal(err)
+	}
+	write(0)
+	count(map[pagetable.NodeID]int{1: 1, 2: 1})
+	late := openNode(t, dsm.Config{Seeds: []string{nodes[0].Addr()}, Rank: 3})
+	defer late.Close()
+	r, err := late.Region(patient(t), "r", dsm.RegionOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := storeAt(r, 16); err != nil {
+		t.Fatal(err)
+	}
+	count(map[pagetable.NodeID]int{late.Self(): 1})
 }

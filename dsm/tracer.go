@@ -29,6 +29,7 @@ type Tracer struct {
 	from  inspector
 	query TraceQuery
 	read  map[pagetable.NodeID]*reading
+	begun bool // the first Next has returned
 	codec *trace.Codec
 }
 
@@ -80,23 +81,23 @@ func (t *Tracer) Next(ctx context.Context) (trace.Chunk, error) {
 	if err != nil {
 		return all, err
 	}
-	first := len(t.read) == 0
 	for _, m := range members {
 		if t.query.Node != 0 && t.query.Node != m.Node {
 			continue
 		}
-		if err := t.collect(ctx, m.Node, first, &all); err != nil {
+		if err := t.collect(ctx, m.Node, &all); err != nil {
 			return all, fmt.Errorf("events of %v: %w", m.Node, err)
 		}
 	}
+	t.begun = true
 	return all, nil
 }
 
 // collect adds what is new at one member.
-func (t *Tracer) collect(ctx context.Context, n pagetable.NodeID, first bool, all *trace.Chunk) error {
+func (t *Tracer) collect(ctx context.Context, n pagetable.NodeID, all *trace.Chunk) error {
 	r := t.read[n]
 	if r == nil {
-		r = &reading{question: t.query.question(n, first), clock: trace.Clock{Node: n, Error: -1}}
+		r = &reading{question: t.query.question(n, !t.begun), clock: trace.Clock{Node: n, Error: -1}}
 		t.read[n] = r
 	}
 	for {

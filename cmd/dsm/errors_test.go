@@ -84,6 +84,17 @@ func TestBadInput(t *testing.T) {
 		{"negative top", []string{"pages", "--top", "-1"}, 2, "0 for all"},
 		{"negative interval", []string{"status", "--watch=-1s"}, 2, "an interval such as"},
 
+		{"trace of an unknown kind", []string{"trace", "--kind", "fualt"}, 2, "did you mean fault?"},
+		{"trace of no node", []string{"trace", "--node", "x2"}, 2, "give n2"},
+		{"trace of a page without region", []string{"trace", "--page", "3"}, 2, "--region"},
+		{"trace of a negative page", []string{"trace", "--page", "-2"}, 2, "from 0"},
+		{"trace for no time", []string{"trace", "--for", "-1s"}, 2, "a time such as"},
+		{"trace of a file and a space", []string{"trace", "--read", missing, "--held"}, 2, "leave out --held"},
+		{"trace into its own file", []string{"trace", "--read", missing, "--write", missing}, 2, "give another"},
+		{"trace of a file that is missing", []string{"trace", "--read", missing}, 1, "give a path that exists"},
+		{"trace of a file that is none", []string{"trace", "--read", wrong}, 1, "not a trace"},
+		{"trace with nothing running", []string{"trace", "--write", missing}, 1, "start one with dsm run or dsm node"},
+
 		{"unknown workload", []string{"bench", "run", "pingpnog"}, 2, "did you mean pingpong?"},
 		{"unknown workload, nothing near", []string{"bench", "run", "frobnicate"}, 2, "see dsm bench list"},
 		{"unknown class", []string{"bench", "run", "ep", "--class", "X"}, 2, "choose one of"},

@@ -24,6 +24,7 @@ func TestJSONIsDocumented(t *testing.T) {
 		{newPages(), dsm.PageStats{}},
 		{newReport(), findings.Report{}},
 		{newLocks(), dsm.LockStatus{}},
+		{newTrace(), tracedEvent{}},
 		{newBenchList(), workload{}},
 		{newBenchRun(), bench.Result{}},
 	} {
@@ -40,7 +41,7 @@ func TestJSONIsDocumented(t *testing.T) {
 // benchmark's results hold is in the help of dsm pages, and what their reports hold in that of dsm report.
 func jsonNames(t reflect.Type) []string {
 	switch t.Kind() {
-	case reflect.Slice, reflect.Map:
+	case reflect.Slice, reflect.Map, reflect.Pointer:
 		return jsonNames(t.Elem())
 	case reflect.Struct:
 	default:

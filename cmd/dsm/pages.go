@@ -8,7 +8,6 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"pagemesh/cmd/dsm/internal/nearest"
 	"pagemesh/cmd/dsm/internal/output"
 	"pagemesh/dsm"
 )
@@ -87,7 +86,7 @@ func (f *pagesFlags) look(ctx context.Context, in *dsm.Inspector) (report, error
 		return nil, err
 	}
 	if len(pages) == 0 && f.query.Region != "" {
-		if err := f.checkRegion(ctx, in); err != nil {
+		if err := checkRegion(ctx, in, f.query.Region, f.query.Page); err != nil {
 			return nil, err
 		}
 	}
@@ -106,33 +105,6 @@ func (r pagesReport) WriteTable(w io.Writer, colour bool) error {
 		return err
 	}
 	return r.List.WriteTable(w, colour)
-}
-
-// checkRegion returns an error if the space has no region of that name, or the region no such page.
-func (f *pagesFlags) checkRegion(ctx context.Context, in *dsm.Inspector) error {
-	st, err := in.Status(ctx)
-	if err != nil {
-		return err
-	}
-	name, names := f.query.Region, []string{}
-	for _, r := range st.Regions {
-		if r.Name == name {
-			return f.checkPage(r)
-		}
-		names = append(names, r.Name)
-	}
-	if len(names) == 0 {
-		return fmt.Errorf("the space has no region %q: it has none yet", name)
-	}
-	return fmt.Errorf("the space has no region %q: %s", name,
-		nearest.Suggest(name, names, "", "it has "+strings.Join(names, ", ")))
-}
-
-func (f *pagesFlags) checkPage(r dsm.RegionStatus) error {
-	if last := (int64(r.Size) - 1) / int64(r.PageSize); f.query.Page > last {
-		return fmt.Errorf("region %q has no page %d: give one from 0 to %d", r.Name, f.query.Page, last)
-	}
-	return nil
 }
 
 // notes returns the sentence on a page and the line that waited most often or, if the page was asked for
@@ -191,24 +163,4 @@ func writerList(p dsm.PageStats) string {
 		l = append(l, fmt.Sprintf("%d:%d", uint32(w.Node), w.Words))
 	}
 	return strings.Join(l, " ")
-}
-
-// completeRegion offers the regions of the space, if it can be reached.
-func (f *pagesFlags) completeRegion(cmd *cobra.Command, _ []string, _ string) ([]string, cobra.ShellCompDirective) {
-	ctx, cancel := context.WithTimeout(context.Background(), dialTimeout)
-	defer cancel()
-	in, err := f.dial(ctx)
-	if err != nil {
-		return nil, cobra.ShellCompDirectiveError
-	}
-	defer in.Close()
-	st, err := in.Status(ctx)
-	if err != nil {
-		return nil, cobra.ShellCompDirectiveError
-	}
-	var names []string
-	for _, r := range st.Regions {
-		names = append(names, r.Name)
-	}
-	return names, cobra.ShellCompDirectiveNoFileComp
 }

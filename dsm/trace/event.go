@@ -78,6 +78,9 @@ func (k Kind) Valid() bool { return k > 0 && k < kindEnd }
 // OfLock reports whether Page is the number of a lock.
 func (k Kind) OfLock() bool { return k == Lock || k == Barrier }
 
+// Waits reports whether events of the kind tell of the end of a wait.
+func (k Kind) Waits() bool { return k == Served || k == Failed || k == Delay || k.OfLock() }
+
 // KindNames returns the names of all kinds.
 func KindNames() []string { return slices.Clone(kindNames[1:]) }
 

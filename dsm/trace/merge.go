@@ -25,10 +25,11 @@ type lane struct {
 	events []queued
 }
 
-// queued is an event with the Txn of the Receive that answers it, if it is a fault of which that is known.
+// queued is an event. If it is a fault that is answered already, answer is the Txn of that Receive.
 type queued struct {
 	Event
-	answer uint64
+	answer   uint64
+	answered bool
 }
 
 // head returns the time of the first event.
@@ -49,7 +50,7 @@ type move struct {
 func (e *queued) begins() (move, bool) {
 	switch e.Kind {
 	case Fault, Ahead:
-		return move{e.Page, e.answer, e.Node, 0, Fault}, e.answer != 0
+		return move{e.Page, e.answer, e.Node, 0, Fault}, e.answered
 	case Grant, Update, Handoff:
 		return move{e.Page, e.Txn, e.Node, e.Other, Grant}, true
 	case Flush:
@@ -122,7 +123,7 @@ func (l *lane) answer() {
 		case Receive:
 			next[e.Page] = e.Txn
 		case Fault, Ahead:
-			e.answer = next[e.Page]
+			e.answer, e.answered = next[e.Page]
 		}
 	}
 }
