@@ -73,7 +73,7 @@
 // Prefetch brings pages without holding them.
 //
 // Structures that refer to each other are built on a Heap, whose Ptr and Array mean the same in every
-// program.
+// program. Package pagemesh/dsm/shared has a map, a queue and counters that are built already.
 //
 // # Waiting
 //

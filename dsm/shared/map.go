@@ -220,8 +220,8 @@ func (m *Map[K, V]) Delete(ctx context.Context, key K) (found bool, err error) {
 
 // Update calls f with a copy of the value of a key, or with a zero one if it is not found. If f returns true
 // the value becomes what f leaves in *v, else the key is taken out. Nobody else changes the key meanwhile, nor
-// many others of the map: f must not use the map. Its errors are ErrFull and those of waiting for a page or a
-// lock; then nothing has changed, except that f may have been called.
+// many others of the map: f must not use the map, which would wait for itself (dsm.ErrDeadlock). Its errors are
+// ErrFull and those of waiting for a page or a lock; then nothing has changed, except that f may have been called.
 func (m *Map[K, V]) Update(ctx context.Context, key K, f func(v *V, found bool) (keep bool)) error {
 	return m.change(ctx, "update", key, f)
 }

@@ -155,3 +155,94 @@ func TestAttachedGetIsWhole(t *testing.T) {
 	_, sockets := openServing(t, 1)
 	runPrograms(t, "torn", []string{sockets[0], sockets[0]}, 60_000*uint64(long()))
 }
+
+func TestMapRefuses(t *testing.T) {
+	nodes := openNodes(t, 2)
+	ctx := patient(t)
+	type padded struct {
+		A uint8
+		B uint32
+	}
+	for what, err := range map[string]error{
+		"pointers in keys":   refusal[*int, int](ctx, nodes[0], dsm.ErrPointers),
+		"pointers in values": refusal[int, struct{ Name string }](ctx, nodes[0], dsm.ErrPointers),
+		"floats as keys":     refusal[[2]float64, int](ctx, nodes[0], shared.ErrKey),
+		"padding in keys":    refusal[padded, int](ctx, nodes[0], shared.ErrKey),
+		"blank key fields":   refusal[struct{ A, _ int }, int](ctx, nodes[0], shared.ErrKey),
+		"keys without size":  refusal[struct{}, int](ctx, nodes[0], shared.ErrKey),
+	} {
+		if err != nil {
+			t.Errorf("%s: %v", what, err)
+		}
+	}
+	if _, err := shared.OpenMap[int, [1 << 20]byte](ctx, nodes[0], "large", shared.MapOptions{}); err == nil {
+		t.Error("a value of 1 MiB is taken")
+	}
+	openMaps[int32, int32](t, nodes, "map", shared.MapOptions{})
+	if _, err := shared.OpenMap[uint32, int32](ctx, nodes[1], "map", shared.MapOptions{}); !errors.Is(err, dsm.ErrMismatch) {
+		t.Errorf("another type of keys: %v", err)
+	}
+	if _, err := shared.OpenMap[int32, int32](ctx, nodes[1], "map", shared.MapOptions{Capacity: 1 << 20}); !errors.Is(err, dsm.ErrMismatch) {
+		t.Errorf("another capacity: %v", err)
+	}
+}
+
+// refusal returns an error unless a map of these types is refused with want.
+func refusal[K comparable, V any](ctx context.Context, s *dsm.Space, want error) error {
+	if _, err := shared.OpenMap[K, V](ctx, s, "refused", shared.MapOptions{}); !errors.Is(err, want) {
+		return fmt.Errorf("error is %w, want %w", err, want)
+	}
+	return nil
+}
+
+// TestMapFull: a map holds its capacity, says when it is full, and is as it was then.
+func TestMapFull(t *testing.T) {
+	const capacity = 500
+	m := openMaps[uint64, wide](t, openNodes(t, 1), "map", shared.MapOptions{Capacity: capacity, Stripes: 4})[0]
+	n := uint64(0)
+	var err error
+	for ; err == nil; n++ {
+		err = m.Put(patient(t), n, wideOf(n))
+	}
+	if n--; n < capacity || !errors.Is(err, shared.ErrFull) {
+		t.Errorf("after %d entries: %v", n, err)
+	}
+	if got, err := m.Len(patient(t)); got != int(n) || err != nil {
+		t.Errorf("%d entries, %v, want %d", got, err, n)
+	}
+	for key := range n + 1 {
+		v, found, err := m.Get(patient(t), key)
+		if err != nil || found != (key < n) || found && v.value() != key {
+			t.Errorf("key %d: %d, %v, %v", key, v.value(), found, err)
+		}
+	}
+}
+
+// TestUpdateOfItself: a function that uses the map it changes is told so, and the map goes on.
+func TestUpdateOfItself(t *testing.T) {
+	m := openMaps[int, int](t, openNodes(t, 2), "map", shared.MapOptions{})[1]
+	var inner error
+	err := m.Update(patient(t), 1, func(v *int, _ bool) bool {
+		inner = m.Put(patient(t), 1, 3)
+		*v = 2
+		return true
+	})
+	if v, _, getErr := m.Get(patient(t), 1); v != 2 || err != nil || getErr != nil || !errors.Is(inner, dsm.ErrDeadlock) {
+		t.Errorf("%d, %v, %v, want 2; and %v, want %v", v, err, getErr, inner, dsm.ErrDeadlock)
+	}
+}
+
+// TestUpdatePanics: the stripe is free again, and nothing has changed.
+func TestUpdatePanics(t *testing.T) {
+	all := openMaps[int, int](t, openNodes(t, 2), "map", shared.MapOptions{})
+	func() {
+		defer func() { _ = recover() }()
+		_ = all[0].Update(patient(t), 1, func(v *int, _ bool) bool { panic("f") })
+	}()
+	if _, found, err := all[1].Get(patient(t), 1); found || err != nil {
+		t.Errorf("found %v, %v", found, err)
+	}
+	if err := all[1].Put(patient(t), 1, 1); err != nil {
+		t.Error(err)
+	}
+}
