@@ -115,11 +115,12 @@ type lentMutex struct {
 	flushing bool
 }
 
-// lend lends a mutex that is locked through m, with that token, unless somebody waits for it.
+// lend lends a mutex that was locked through m, with that token, unless somebody waits for it or the program says
+// that it has unlocked it, before it could know that it has it.
 func (e *syncEngine) lend(m *nodeMutex, token uint64, l loan) bool {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	if e.err != nil || e.idle != nil || e.m.Wanted(m.id) {
+	if e.err != nil || e.idle != nil || m.holder == 0 || e.m.Wanted(m.id) {
 		return false
 	}
 	l.token().Store(token)

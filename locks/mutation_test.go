@@ -9,10 +9,11 @@ import (
 // TestMutationsApply keeps the mutations in step with the protocol.
 func TestMutationsApply(t *testing.T) { mutation.Check(t) }
 
-// TestMutations plants faults in the protocol; the explorer or the simulator finds each.
+// TestMutations plants faults in the protocol and in what finds deadlocks: tests of deadlocks, the explorer or the
+// simulator find each.
 func TestMutations(t *testing.T) {
 	if !long() {
 		t.Skip("builds this package many times: set PAGEMESH_LONG=1")
 	}
-	mutation.Run(t, "TestExplore", "TestSimulate")
+	mutation.Run(t, "Test(Random)?Deadlocks", "TestExplore", "TestSimulate")
 }
