@@ -71,6 +71,18 @@
 // has every change that a write notice can name, a Grant answers every Request at once, and nothing is kept of
 // old diffs.
 //
+// That message may leave at once if it is for the home of all that lacks an acknowledgement: the home takes up the
+// changes first, and tells of them (Intervals.Early, Clear; Notices.Took). The release is complete when all is
+// acknowledged. From then on what was written survives the node that wrote it; so it does if any other node has come
+// to see it, since nobody does before a home has it. Two things would break that, and are prevented:
+//
+//  1. An epoch begins, and makes void the message that let X acquire. The home of the lock, told by all nodes what
+//     they have, grants it to Y, to which the changes are not ordered. So a node reports in a new epoch when what it
+//     released early is acknowledged (Accountable).
+//  2. X leaves and has handed the page over when the changes arrive. So X asks every member before, and nobody who has
+//     answered releases early to X any more; and it asks again before it goes, so that no acknowledgement of its is
+//     late and has a change sent to the next home that is in the page, under newer ones.
+//
 // The home numbers the changes of a page. A notice is a page and such a number (Notices), and a copy that is new
 // enough stays: in particular one that its own node has changed, if nobody else did (flushAck). A page that is
 // written while it is noticed keeps its twin: what was written goes on top of what is fetched (Merge). The same

@@ -46,8 +46,18 @@ type entry struct {
 	from pagetable.NodeID
 }
 
-// Wrote takes up a change of this node that its home has, see Flushed.
-func (n *Notices) Wrote(p pagetable.PageID, version uint64) { n.raise(Notice{p, version}, 0) }
+// Wrote takes up a change of this node that its home has, see Flushed. The home knows.
+func (n *Notices) Wrote(p pagetable.PageID, f Flushed) {
+	if f.Version > 0 {
+		n.raise(Notice{p, f.Version}, f.By)
+	}
+}
+
+// Took takes up a change of another node to a page that is homed here, see Ready.Took. It may be told before the node
+// that made it knows its number.
+func (n *Notices) Took(from pagetable.NodeID, p pagetable.PageID, version uint64) {
+	n.raise(Notice{p, version}, from)
+}
 
 // Learn takes up what another node tells.
 func (n *Notices) Learn(from pagetable.NodeID, told []Notice) {

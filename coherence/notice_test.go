@@ -20,7 +20,7 @@ func TestNoticesStayBounded(t *testing.T) {
 		if i%2 == 0 {
 			from, to = to, from
 		}
-		from.Wrote(pagetable.PageID(i%pages), i)
+		from.Wrote(pagetable.PageID(i%pages), Flushed{Version: i, By: 9})
 		told = from.Tell(pagetable.NodeID(2-i%2), told[:0]) // the third node is never told
 		to.Learn(pagetable.NodeID(1+i%2), told)
 		to.Acquire(nil)
@@ -48,11 +48,11 @@ func TestIntervalsWrap(t *testing.T) {
 		if !slices.Equal(pages, []pagetable.PageID{8}) {
 			t.Fatalf("pages %v", pages)
 		}
-		v.Flushed(after)
+		v.Flushed(1, Flushed{Interval: after})
 		if v.Settled(before) || v.Settled(after) {
 			t.Fatalf("%d and %d are settled, and %d is not flushed", before, after, before)
 		}
-		v.Flushed(before)
+		v.Flushed(1, Flushed{Interval: before})
 		if !v.Settled(before) || !v.Settled(after) || !v.Idle() {
 			t.Fatalf("%d and %d are flushed, and not settled", before, after)
 		}

@@ -31,6 +31,9 @@ type Ready struct {
 	DropTwin bool
 	// Flushed are the intervals whose changes the home has.
 	Flushed []Flushed
+	// Took is the number of the change that the diff to be installed has become, if this node is the home: its
+	// Notices take it up.
+	Took uint64
 	// Woken is the right up to which waiting faults may go on; NoAccess wakes none. Each of them gets
 	// its one access before the next step, however soon the page is taken away again.
 	Woken pagetable.Access
@@ -43,8 +46,9 @@ func (rd *Ready) Reset() { *rd = Ready{Send: rd.Send[:0], Flushed: rd.Flushed[:0
 
 // Flushed says that what this node wrote to the page in an interval is at the page's home, which made it the
 // change numbered Version: whoever hears of it needs a copy at least that new. Version 0: it went down with the
-// home.
+// home. By is the home that says so, 0 if it is not the one that was sent the changes.
 type Flushed struct {
 	Interval uint32
 	Version  uint64
+	By       pagetable.NodeID
 }

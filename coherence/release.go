@@ -233,7 +233,7 @@ func (p *Page) flushAck(m Message, rd *Ready) {
 	if m.Version == r.version+1 {
 		r.version = m.Version
 	}
-	rd.Flushed = append(rd.Flushed, Flushed{m.Txn, m.Version})
+	rd.Flushed = append(rd.Flushed, Flushed{m.Txn, m.Version, m.From})
 }
 
 // releaseEvict drops a copy that can be fetched again as it is.

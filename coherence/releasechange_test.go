@@ -27,9 +27,26 @@ const (
 	rfinish
 	// rlearn: the node takes up the latest view.
 	rlearn
+	// raccount: all have, and say of which locks they know; what was under way between locks is sent again.
+	raccount
 )
 
-var rchangeNames = [...]string{rcrash: "crashes", rleave: "leaves", rfinish: "has left", rlearn: "learns the view"}
+var rchangeNames = [...]string{
+	rcrash: "crashes", rleave: "goes on with leaving", rfinish: "has left", rlearn: "learns the view", raccount: "hears all accounts",
+}
+
+// leaveStage is how far a node has come with leaving.
+type leaveStage uint8
+
+const (
+	stays leaveStage = iota
+	// announced: it has asked the others whether they know, so that nobody relies on it any more.
+	announced
+	// handed: it has handed over its pages.
+	handed
+	// parting: it has asked again, so that the others have what it sent.
+	parting
+)
 
 func (c rchange) String() string { return rchangeNames[c] }
 
@@ -51,13 +68,34 @@ func (c *rcluster) enabledChanges(es []revent) []revent {
 		switch {
 		case nd.view < len(c.views)-1:
 			es = append(es, revent{thread: -1, to: n, change: rlearn})
-		case nd.leaving && c.vacated(n):
+		case nd.stage == parting && c.allHeard(n):
 			es = append(es, revent{thread: -1, to: n, change: rfinish})
-		case empty && !nd.leaving && c.leaves > 0 && c.stays(c.successor(n)):
+		case nd.stage == announced && c.allHeard(n), nd.stage == handed && c.vacated(n),
+			nd.stage == stays && empty && c.leaves > 0 && c.stays(c.successor(n)):
 			es = append(es, revent{thread: -1, to: n, change: rleave})
 		}
 	}
+	if len(c.refused) > 0 && c.accounted() {
+		es = append(es, revent{thread: -1, to: lockHome, change: raccount})
+	}
 	return es
+}
+
+// allHeard reports whether all members have answered a node that leaves.
+func (c *rcluster) allHeard(n pagetable.NodeID) bool {
+	for i := range c.nodes {
+		if other := pagetable.NodeID(i + 1); other != n && c.nodes[i].status == running && !c.node(n).heard.Has(other) {
+			return false
+		}
+	}
+	return true
+}
+
+// accounted reports whether all members have given account of their locks in the latest view.
+func (c *rcluster) accounted() bool {
+	return !slices.ContainsFunc(c.nodes, func(n rnode) bool {
+		return n.status == running && (n.view < len(c.views)-1 || !n.intervals.Accountable())
+	})
 }
 
 // uses reports whether a node has no threads, or only such as are done.
@@ -69,7 +107,7 @@ func (c *rcluster) uses(n pagetable.NodeID) (empty, done bool) {
 	for _, t := range c.threads {
 		if t.node == n {
 			empty = false
-			done = done && t.next == len(t.program)
+			done = done && t.next == len(t.program) && len(c.node(n).intervals.closing) == 0
 		}
 	}
 	return empty, done
@@ -77,11 +115,11 @@ func (c *rcluster) uses(n pagetable.NodeID) (empty, done bool) {
 
 // isLeaving reports whether some node is handing over what it homes, to one that must not crash.
 func (c *rcluster) isLeaving() bool {
-	return slices.ContainsFunc(c.nodes, func(n rnode) bool { return n.leaving && n.status == running })
+	return slices.ContainsFunc(c.nodes, func(n rnode) bool { return n.stage != stays && n.status == running })
 }
 
 func (c *rcluster) stays(n pagetable.NodeID) bool {
-	return c.node(n).status == running && !c.node(n).leaving
+	return c.node(n).status == running && c.node(n).stage == stays
 }
 
 // successor returns the node that takes over what another one homes. It has threads, so that it stays.
@@ -108,14 +146,34 @@ func (c *rcluster) change(e revent) error {
 		c.crash(n)
 		c.order(n, 0)
 	case rleave:
-		c.leaves--
-		nd.leaving = true
-		return c.handOver(n)
+		return c.leave(n)
 	case rfinish:
 		nd.status = left
 		c.order(n, c.successor(n))
 	case rlearn:
 		return c.learn(n)
+	case raccount:
+		return c.sayAgain()
+	}
+	return nil
+}
+
+// leave takes a node one stage further.
+func (c *rcluster) leave(n pagetable.NodeID) error {
+	nd := c.node(n)
+	nd.stage++
+	switch nd.stage {
+	case announced:
+		c.leaves--
+	case handed:
+		nd.leaving = true
+		return c.handOver(n)
+	}
+	nd.heard = pagetable.CopySet{}
+	for i := range c.nodes {
+		if to := pagetable.NodeID(i + 1); to != n {
+			c.post(rpacket{Message: Message{From: n, To: to, Epoch: c.views[nd.view].epoch}, sync: askLeaver})
+		}
 	}
 	return nil
 }
@@ -159,22 +217,24 @@ func (c *rcluster) handOver(n pagetable.NodeID) error {
 	return nil
 }
 
-// learn takes up the latest view. What is under way from nodes that have crashed is dropped.
+// learn takes up the latest view. What is under way from nodes that have crashed is dropped, and words of
+// synchronization that wait here are void.
 func (c *rcluster) learn(n pagetable.NodeID) error {
 	v := c.latest()
-	c.node(n).view = len(c.views) - 1
-	c.node(n).notices.Forget(v.gone)
+	nd := c.node(n)
+	nd.view = len(c.views) - 1
+	nd.notices.Forget(v.gone)
 	if c.watched != nil {
 		c.watched.orders[n-1].NewEpoch(n, v.epoch)
 	}
-	var lost []rpacket
 	c.links = slices.DeleteFunc(c.links, func(l rlink) bool {
 		if l.to != n || c.node(l.from).status != crashed {
 			return false
 		}
-		lost = append(lost, l.packets...)
+		c.refuse(l.packets)
 		return true
 	})
+	nd.intervals.NewEpoch()
 	for p := range c.pages {
 		pl := c.place(n, p)
 		pl.page.NewEpoch(View{Epoch: v.epoch}, v.homes[p], &c.rd)
@@ -182,22 +242,36 @@ func (c *rcluster) learn(n pagetable.NodeID) error {
 			return err
 		}
 	}
-	return c.grantAgain(lost)
+	c.refuse(nd.held)
+	nd.held = nil
+	return nil
 }
 
-// grantAgain has the home of the locks give on those that were under way from a node that has crashed.
-func (c *rcluster) grantAgain(lost []rpacket) error {
-	for _, p := range lost {
-		if p.sync != grantLock {
-			continue
+// refuse keeps the words that an epoch has made void.
+func (c *rcluster) refuse(ps []rpacket) {
+	for _, p := range ps {
+		if p.sync == grantLock || p.sync == arriveBarrier || p.sync == openBarrier {
+			c.refused = append(slices.Clip(c.refused), p)
 		}
-		if p.To == lockHome {
-			return c.acquired(p.thread)
+	}
+}
+
+// sayAgain does what the accounts of all nodes lead to: who had arrived at the barrier arrives again, and who had got
+// a lock, or could leave the barrier, hears so from the home of the locks.
+func (c *rcluster) sayAgain() error {
+	refused := c.refused
+	c.refused = nil
+	for _, p := range refused {
+		c.census.again++
+		if p.sync != arriveBarrier {
+			p.From = lockHome
 		}
-		p.From = lockHome
-		p.notices = c.node(lockHome).notices.Tell(p.To, nil)
-		p.time = c.timeOf(lockHome, p.lock)
-		c.postSync(p)
+		if p.To != p.From {
+			p.time = c.timeOf(p.From, p.lock)
+			c.postSync(p)
+		} else if err := c.acquired(p.thread); err != nil {
+			return err
+		}
 	}
 	return nil
 }

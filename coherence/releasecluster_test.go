@@ -21,8 +21,9 @@ type rcluster struct {
 	pages   int
 	threads []thread
 	locks   []rlock
-	arrived []int   // threads at the barrier, as its home counts them
-	links   []rlink // those with packets under way
+	arrived []int     // threads at the barrier, as its home counts them
+	refused []rpacket // words of synchronization of earlier epochs, never written to in place
+	links   []rlink   // those with packets under way
 	history history
 	views   []rview // all, first to last
 	exposed []bool  // pages whose home crashed, so that they may be lost
@@ -49,6 +50,9 @@ type rcensus struct {
 	lost      int          // pages that a node learned to be lost
 	kept      int          // copies that a flush left as new as the home's
 	reported  int          // races between diffs
+	early     int          // releases that went on without their acknowledgements
+	held      int          // words of synchronization that waited for some
+	again     int          // words that an epoch made void, and that were said again
 	updated   int          // Updates that were put into a copy
 	spared    int          // notices of what had come as an Update
 	late      int          // Updates of a copy that was given up, or that is not the next one
@@ -65,6 +69,9 @@ func (n *rcensus) add(o rcensus) {
 	n.lost += o.lost
 	n.kept += o.kept
 	n.reported += o.reported
+	n.early += o.early
+	n.held += o.held
+	n.again += o.again
 	n.updated += o.updated
 	n.spared += o.spared
 	n.late += o.late
@@ -77,6 +84,13 @@ type rnode struct {
 	status    status
 	leaving   bool
 	view      int // index of the one that it has learned
+	// held are words of synchronization that wait for acknowledgements.
+	held []rpacket
+	// shuns is a node that is known to leave. stage is how far this node has come with leaving, and heard who has
+	// answered that it knows.
+	shuns pagetable.NodeID
+	stage leaveStage
+	heard pagetable.CopySet
 }
 
 // words are a page's bytes. A word holds the number of the write that wrote it.
@@ -126,6 +140,8 @@ type rpacket struct {
 	sync    syncKind
 	thread  int
 	notices []Notice
+	// interval is the last one that its sender had ended.
+	interval uint32
 	// For races: stamp is that of a diff, time that of the lock that sync is about.
 	stamp Stamp
 	lock  uint64
@@ -139,11 +155,14 @@ const (
 	grantLock
 	arriveBarrier
 	openBarrier
+	// A leaving node asks all others whether they know, and they answer.
+	askLeaver
+	answerLeaver
 )
 
 func (p rpacket) String() string {
 	if p.sync != noSync {
-		return fmt.Sprintf("%v for thread %d, notices %v", [...]string{"", "lock", "arrival", "barrier opens"}[p.sync], p.thread, p.notices)
+		return fmt.Sprintf("e%d %v for thread %d, notices %v", p.Epoch, [...]string{"", "lock", "arrival", "barrier opens", "a leaver asks", "answer"}[p.sync], p.thread, p.notices)
 	}
 	return fmt.Sprintf("%v %v %v", p.Message, p.words, p.diff)
 }
@@ -174,7 +193,8 @@ const (
 	ready threadState = iota
 	faulting
 	releasing
-	blocked // waits for a lock or at the barrier
+	settling // the homes may lack something of what was released early
+	blocked  // waits for a lock or at the barrier
 )
 
 // rop is one step of a program.
@@ -300,6 +320,9 @@ func (c *rcluster) clone() *rcluster {
 func (n rnode) clone() rnode {
 	n.intervals.written = slices.Clone(n.intervals.written)
 	n.intervals.closing = slices.Clone(n.intervals.closing)
+	for i := range n.intervals.closing {
+		n.intervals.closing[i].sent = slices.Clone(n.intervals.closing[i].sent)
+	}
 	o := n.notices
 	n.notices = Notices{log: slices.Clone(o.log), void: o.void, due: slices.Clone(o.due)}
 	if o.known != nil {
@@ -357,6 +380,7 @@ func (c *rcluster) fingerprint(b []byte) []byte {
 		num(int(bit(l.held)), int(l.last), len(l.queue))
 		num(l.queue...)
 	}
+	b = fmt.Append(b, c.refused)
 	num(len(c.arrived))
 	num(c.arrived...)
 	links := slices.Clone(c.links)
@@ -401,5 +425,6 @@ func (pl *rplace) fingerprint(b []byte) []byte {
 }
 
 func (n *rnode) fingerprint(b []byte) []byte {
+	b = fmt.Append(b, n.held, n.shuns, n.stage, n.heard)
 	return fmt.Append(b, n.status, n.leaving, n.view, n.intervals, n.notices) // fmt prints maps in the order of their keys
 }

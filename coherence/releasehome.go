@@ -33,7 +33,7 @@ func (p *Page) keepHomeTwin(rd *Ready) {
 func (p *Page) change(interval uint32, rd *Ready) {
 	c, r := &p.copy, p.release
 	r.version++
-	rd.Flushed = append(rd.Flushed, Flushed{interval, r.version})
+	rd.Flushed = append(rd.Flushed, Flushed{interval, r.version, p.self})
 	p.tellFollowers(p.self, rd)
 	switch {
 	case !r.watched && r.followers.Empty():
@@ -90,7 +90,7 @@ func (p *Page) merge(m Message, rd *Ready) {
 	r.version++
 	c.zero = false
 	c.access = max(c.access, pagetable.ReadAccess)
-	rd.Install = Diff
+	rd.Install, rd.Took = Diff, r.version
 	p.send(Message{Kind: FlushAck, To: m.From, Txn: m.Txn, Version: r.version}, rd)
 	p.tellFollowers(m.From, rd)
 }
@@ -126,7 +126,7 @@ func (p *Page) releaseHandoff(m Message, rd *Ready) {
 	r.version = m.Version
 	for _, interval := range r.flights {
 		r.version++
-		rd.Flushed = append(rd.Flushed, Flushed{interval, r.version})
+		rd.Flushed = append(rd.Flushed, Flushed{Interval: interval, Version: r.version})
 	}
 	r.flights, r.following = nil, following{}
 	p.settleHome(rd)
@@ -177,7 +177,7 @@ func (p *Page) releaseNewEpoch(before pagetable.NodeID, rd *Ready) {
 
 // repeat asks the new home for what the last one has not done. It may have taken up a diff, and handed it over
 // with the page. To do so again harms nobody: as long as a release waits, no other node may write the same
-// words.
+// words. A release that went on early has its acknowledgement, see doc.go.
 func (p *Page) repeat(rd *Ready) {
 	if p.copy.pending != pagetable.NoAccess {
 		p.fetch(rd)

@@ -70,14 +70,26 @@ func (c *rcluster) check() error {
 			return fmt.Errorf("%w: %v", err, &c.places[i].page)
 		}
 	}
-	for i := range c.threads {
+	return c.settle()
+}
+
+// settle goes on with threads that wait for acknowledgements, which may let others go on.
+func (c *rcluster) settle() error {
+	for i := 0; i < len(c.threads); i++ {
 		t := &c.threads[i]
-		if t.state != releasing || !c.node(t.node).intervals.Settled(t.interval) {
+		if t.state != releasing && t.state != settling || !c.node(t.node).intervals.Settled(t.interval) {
 			continue
 		}
-		if err := c.released(i); err != nil {
-			return err
+		if t.state == releasing {
+			if err := c.released(i); err != nil {
+				return err
+			}
 		}
+		if t.state == settling {
+			t.state = ready
+			t.next++
+		}
+		i = -1
 	}
 	return nil
 }
@@ -189,8 +201,7 @@ func (c *rcluster) grant(i, lock int) error {
 	}
 	c.postSync(rpacket{
 		Message: Message{From: from, To: t.node}, sync: grantLock, thread: i,
-		notices: c.node(from).notices.Tell(t.node, nil),
-		lock:    uint64(lock), time: c.timeOf(from, uint64(lock)),
+		lock: uint64(lock), time: c.timeOf(from, uint64(lock)),
 	})
 	return nil
 }
@@ -254,12 +265,17 @@ func (c *rcluster) parties(i int) []party {
 	return ps
 }
 
-// release ends the interval of a thread's node. released goes on once the homes have it.
+// release ends the interval of a thread's node. released goes on once the homes have it, or early.
 func (c *rcluster) release(i int) (err error) {
 	t := &c.threads[i]
+	n := c.node(t.node)
 	t.state = releasing
 	t.interval, err = c.closeInterval(t.node)
-	return err
+	if err != nil || n.intervals.Settled(t.interval) || !n.intervals.Early(n.shuns) {
+		return err
+	}
+	c.census.early++
+	return c.released(i)
 }
 
 func (c *rcluster) closeInterval(n pagetable.NodeID) (uint32, error) {
@@ -285,8 +301,7 @@ func (c *rcluster) released(i int) error {
 		}
 		c.postSync(rpacket{
 			Message: Message{From: t.node, To: lockHome}, sync: arriveBarrier, thread: i,
-			notices: c.node(t.node).notices.Tell(lockHome, nil),
-			lock:    barrierLock, time: c.timeOf(t.node, barrierLock),
+			lock: barrierLock, time: c.timeOf(t.node, barrierLock),
 		})
 		return nil
 	}
@@ -298,8 +313,10 @@ func (c *rcluster) released(i int) error {
 		p.h.release(p.index, p.h.locks[op.word])
 	}
 	l.held = false
-	t.state = ready
-	t.next++
+	if t.state = settling; op.word == ownLock { // of which this machine knows nothing
+		t.state = ready
+		t.next++
+	}
 	if len(l.queue) == 0 {
 		return nil
 	}
@@ -334,8 +351,7 @@ func (c *rcluster) arrive(i int) error {
 		}
 		c.postSync(rpacket{
 			Message: Message{From: lockHome, To: to}, sync: openBarrier, thread: i,
-			notices: c.node(lockHome).notices.Tell(to, nil),
-			lock:    barrierLock, time: c.timeOf(lockHome, barrierLock),
+			lock: barrierLock, time: c.timeOf(lockHome, barrierLock),
 		})
 	}
 	return nil
@@ -349,6 +365,21 @@ func (c *rcluster) deliver(p rpacket) error {
 			return nil
 		}
 		return c.message(c.place(p.To, int(p.Page.Index())), p)
+	}
+	switch {
+	case p.sync == askLeaver && c.node(p.From).stage == parting:
+		c.node(p.From).heard.Add(p.To) // and what was sent before has come
+		return nil
+	case p.sync == askLeaver:
+		c.node(p.To).shuns = p.From
+		c.post(rpacket{Message: Message{From: p.To, To: p.From, Epoch: p.Epoch}, sync: answerLeaver})
+		return nil
+	case p.sync == answerLeaver:
+		c.node(p.To).heard.Add(p.From)
+		return nil
+	case p.Epoch < c.views[c.node(p.To).view].epoch:
+		c.refuse([]rpacket{p})
+		return nil
 	}
 	c.node(p.To).notices.Learn(p.From, p.notices)
 	c.learnTime(p)
@@ -411,7 +442,10 @@ func (c *rcluster) effects(pl *rplace, cause *rpacket) error {
 	if rd.DropTwin {
 		pl.twin, pl.twinned = words{}, false
 	}
-	c.node(pl.page.self).ended(pl, rd)
+	if n := c.node(pl.page.self); rd.Took > 0 {
+		n.notices.Took(cause.From, pl.page.id, rd.Took)
+	}
+	c.ended(pl)
 	for i := range c.threads {
 		t := &c.threads[i]
 		if t.state != faulting || t.node != pl.page.self {
@@ -430,18 +464,19 @@ func (c *rcluster) effects(pl *rplace, cause *rpacket) error {
 }
 
 // ended tells a node what a Ready says about its intervals.
-func (n *rnode) ended(pl *rplace, rd *Ready) {
-	id := pl.page.id
+func (c *rcluster) ended(pl *rplace) {
+	id, n, rd := pl.page.id, c.node(pl.page.self), &c.rd
 	if rd.Wrote {
 		pl.began = n.intervals.Open()
 		n.intervals.Wrote(id)
 	}
 	for _, f := range rd.Flushed {
 		pl.kept = slices.DeleteFunc(pl.kept, func(k keptDiff) bool { return k.interval == f.Interval })
-		if f.Version > 0 {
-			n.notices.Wrote(id, f.Version)
-		}
-		n.intervals.Flushed(f.Interval)
+		n.notices.Wrote(id, f)
+		n.intervals.Flushed(pl.page.self, f)
+	}
+	if len(rd.Flushed) > 0 {
+		c.postHeld(pl.page.self)
 	}
 }
 
@@ -500,17 +535,38 @@ func (c *rcluster) send(pl *rplace, m Message) {
 			p.stamp = c.stamp(pl, m.Txn)
 		}
 		pl.kept = append(pl.kept, keptDiff{m.Txn, p.diff})
+		c.node(m.From).intervals.Sent(m.Txn, m.To)
 	}
 	c.post(p)
 }
 
-// postSync puts a word of synchronization under way.
+// postSync puts a word of synchronization under way, when what happened before may be told.
 func (c *rcluster) postSync(p rpacket) {
-	p.Epoch = c.views[c.node(p.From).view].epoch
+	n := c.node(p.From)
+	p.Epoch, p.interval = c.views[n.view].epoch, n.intervals.Closed()
 	if p.sync == grantLock && p.From == lockHome {
 		p.Epoch = c.latest().epoch // it may have come back from a node that crashed
 	}
-	c.post(p)
+	n.held = append(slices.Clip(n.held), p)
+	c.postHeld(p.From)
+}
+
+// postHeld puts the words of a node under way that are not held up any more. Those to one node stay in order.
+func (c *rcluster) postHeld(from pagetable.NodeID) {
+	n := c.node(from)
+	held := n.held
+	n.held = nil
+	var holdsUp pagetable.CopySet
+	for _, p := range held {
+		if holdsUp.Has(p.To) || !n.intervals.Clear(p.To, p.interval) {
+			holdsUp.Add(p.To)
+			n.held = append(n.held, p)
+			c.census.held++
+			continue
+		}
+		p.notices = n.notices.Tell(p.To, nil)
+		c.post(p)
+	}
 }
 
 // atRest implements model.

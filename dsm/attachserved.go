@@ -67,12 +67,12 @@ func (p *program) operate(ctx context.Context, q question) {
 	}
 	switch q.kind {
 	case askAdd:
-		p.s.intervals.before(func() {
+		p.s.intervals.before(func(number uint32) {
 			p.s.races.released(lock.ID())
-			p.await(ctx, q, addition{lock, int64(q.arg)})
+			p.await(ctx, q, addition{lock, int64(q.arg)}, number)
 		})
 	case askWatch:
-		p.await(ctx, q, watch{lock, condition{int64(q.arg), q.n == 1}})
+		p.await(ctx, q, watch{lock, condition{int64(q.arg), q.n == 1}}, 0)
 	case askCampaign:
 		p.campaign(ctx, q, lock)
 	case askObserve:
@@ -82,10 +82,10 @@ func (p *program) operate(ctx context.Context, q question) {
 	}
 }
 
-// await answers q with the value that an operation ends with.
-func (p *program) await(ctx context.Context, q question, op operation) {
+// await answers q with the value that an operation ends with, when the release that came before it is complete.
+func (p *program) await(ctx context.Context, q question, op operation, number uint32) {
 	p.begin(ctx, &syncWaiter{op: op}, func(how wakening) {
-		p.endSync(q, uint64(how.Value), nil, how.error())
+		p.s.intervals.after(number, func() { p.endSync(q, uint64(how.Value), nil, how.error()) })
 	})
 }
 
@@ -190,7 +190,7 @@ func (p *program) resign(q question) error {
 	if e == nil {
 		return ErrNotHeld
 	}
-	err := e.nodeElection.resign(q.n == 1)
+	err := e.nodeElection.resignReleased(q.n == 1)
 	if err == nil {
 		p.exitElection(q.arg, e)
 	}

@@ -22,16 +22,17 @@ import (
 type callKind uint8
 
 const (
-	callChange callKind = iota + 1 // order a view change; body: change
-	callVote                       // vote for a coordinator; body: vote
-	callStats                      // JSON NodeStats
-	callPages                      // JSON PageQuery → JSON []PageStats
-	callLocks                      // JSON []LockStatus
-	callRaces                      // JSON []Race
-	callUses                       // JSON locks.Uses
-	callReset                      // forget what was counted
-	callEpoch                      // answer: the epoch, or 0 if it has not settled here; 8 bytes
-	callEvents                     // JSON eventQuestion → JSON eventAnswer after its length in 4 bytes, trace.Chunk
+	callChange  callKind = iota + 1 // order a view change; body: change
+	callVote                        // vote for a coordinator; body: vote
+	callStats                       // JSON NodeStats
+	callPages                       // JSON PageQuery → JSON []PageStats
+	callLocks                       // JSON []LockStatus
+	callRaces                       // JSON []Race
+	callUses                        // JSON locks.Uses
+	callReset                       // forget what was counted
+	callEpoch                       // answer: the epoch, or 0 if it has not settled here; 8 bytes
+	callEvents                      // JSON eventQuestion → JSON eventAnswer after its length in 4 bytes, trace.Chunk
+	callLeaving                     // the asker leaves; answer: the epoch, once that is known here; 8 bytes
 	callKindEnd
 )
 
@@ -232,6 +233,8 @@ func (s *node) answerCall(from pagetable.NodeID, kind callKind, question []byte)
 		return binary.BigEndian.AppendUint64(nil, s.settledEpoch()), nil
 	case callEvents:
 		return s.answerEvents(question)
+	case callLeaving:
+		return s.knowLeaver(from)
 	case callReset:
 		s.resetHere()
 		return nil, nil

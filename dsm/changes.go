@@ -129,6 +129,7 @@ func (w *work) diff(pg *page, interval uint32, frame []byte) []byte {
 	}
 	c.aside, c.setAside = nil, false
 	c.flights = append(c.flights, flight{interval, diff})
+	w.s.intervals.sent(interval, pg.proto.Home())
 	return diff
 }
 
@@ -154,10 +155,13 @@ func (w *work) update(pg *page, frame, flushed []byte) []byte {
 }
 
 // noteChanges does what a Ready says about changes that are at the home now.
-func (w *work) noteChanges(pg *page, frame []byte) {
+func (w *work) noteChanges(pg *page, frame []byte, cause coherence.Message) {
 	c, rd := &pg.changes, &w.rd
 	if len(rd.Flushed) > 0 {
 		w.compareOwn(pg, frame)
+	}
+	if rd.Took > 0 {
+		w.s.intervals.took(cause.From, pg.proto.ID(), rd.Took)
 	}
 	if rd.DropTwin {
 		dropTwin(c.twin)
@@ -166,7 +170,7 @@ func (w *work) noteChanges(pg *page, frame []byte) {
 	if len(rd.Flushed) == 0 {
 		return
 	}
-	w.s.intervals.flushed(pg.proto.ID(), rd.Flushed)
+	w.s.intervals.flushed(w.out, pg.proto.ID(), rd.Flushed)
 	for _, f := range rd.Flushed {
 		if len(c.flights) > 0 && c.flights[0].interval == f.Interval {
 			c.flights = c.flights[1:]

@@ -185,7 +185,7 @@ func (w *work) effects(r *region, pg *page, cause coherence.Message, body []byte
 		w.send(pg, &rd.Send[i], frame, body)
 	}
 	if r.release {
-		w.noteChanges(pg, frame)
+		w.noteChanges(pg, frame, cause)
 		w.flushed(pg)
 	}
 	if rd.Woken != pagetable.NoAccess {

@@ -44,6 +44,7 @@ func (s *node) install(v coherence.View) {
 		}
 	}
 	next := s.build(old, v)
+	s.intervals.newView(v, old != nil && v.Epoch != old.view.Epoch)
 	s.cur.Store(next)
 	if old != nil {
 		if v.Epoch != old.view.Epoch {

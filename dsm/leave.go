@@ -2,6 +2,7 @@ package dsm
 
 import (
 	"context"
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"time"
@@ -33,6 +34,9 @@ func (s *node) depart(ctx context.Context) error {
 	if err := s.startLeave(ctx); err != nil {
 		return err
 	}
+	if err := s.announce(ctx); err != nil {
+		return err
+	}
 	s.leaving.Store(true)
 	if err := s.intervals.release(); err != nil {
 		return err
@@ -50,7 +54,7 @@ func (s *node) depart(ctx context.Context) error {
 			}
 		}
 	}
-	s.settle() // else locks that moved when others left before would move again under way
+	s.settle() // else locks that moved when others left before would move again under way, and acknowledgements be late
 	_, err := s.propose(ctx, nodeChange(changeLeft, s.self))
 	return err
 }
@@ -79,6 +83,61 @@ func (s *node) startLeave(ctx context.Context) error {
 		case <-time.After(retryPause):
 		case <-ctx.Done():
 			return fmt.Errorf("%w: %w", context.Cause(ctx), err)
+		}
+	}
+}
+
+// announce returns when no member relies any more on this node taking up what was flushed to it: what was released
+// early has come, and is in its pages. See coherence.Intervals.Early.
+func (s *node) announce(ctx context.Context) error {
+	for s.intervals.inUse.Load() {
+		st := s.cur.Load()
+		if s.allKnow(ctx, st.view) {
+			break
+		}
+		select {
+		case <-st.replaced:
+		case <-time.After(retryPause):
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		case <-s.done:
+			return s.why()
+		}
+	}
+	return nil
+}
+
+// allKnow makes one attempt. Packets of members that are ahead of this node's view are held, so all have to be in one
+// epoch.
+func (s *node) allKnow(ctx context.Context, v coherence.View) bool {
+	for _, n := range v.Nodes() {
+		if n == s.self {
+			continue
+		}
+		answer, err := s.call(ctx, n, callLeaving, nil)
+		if err == nil && (len(answer) != 8 || binary.BigEndian.Uint64(answer) != v.Epoch) {
+			return false
+		}
+	}
+	s.viewMu.Lock() // a view that is being installed still handles what it has held up
+	defer s.viewMu.Unlock()
+	return s.view().Epoch == v.Epoch
+}
+
+// knowLeaver answers announce.
+func (s *node) knowLeaver(n pagetable.NodeID) ([]byte, error) {
+	for {
+		st := s.cur.Load()
+		switch {
+		case !st.view.Has(n):
+			return nil, ErrNodeLost
+		case s.intervals.knowsLeaver(n):
+			return binary.BigEndian.AppendUint64(nil, st.view.Epoch), nil
+		}
+		select {
+		case <-st.replaced:
+		case <-s.done:
+			return nil, s.why()
 		}
 	}
 }

@@ -142,15 +142,24 @@ func (e *syncEngine) recall(id locks.ID) {
 	l := e.lent[id]
 	switch {
 	case l == nil || !l.recall():
-	case e.err != nil || e.s.intervals.idle():
+	case e.err != nil:
 		e.takeBack(id, l, false)
 	default:
-		l.flushing = true
-		e.s.running.Go(func() {
-			_ = e.s.intervals.release() // if the node ends, nobody else gets it
-			e.do(func() { e.takeBack(id, l, false) })
-		})
+		e.releaseLent(id, l)
 	}
+}
+
+// releaseLent releases what was written under a mutex that is back from a program, and takes it back. The caller holds
+// e.mu.
+func (e *syncEngine) releaseLent(id locks.ID, l *lentMutex) {
+	r := e.s.intervals.end()
+	defer r.write()
+	if r.early {
+		e.takeBack(id, l, false)
+		return
+	}
+	l.flushing = true
+	e.s.intervals.after(r.number, func() { e.do(func() { e.takeBack(id, l, false) }) })
 }
 
 // takeBack returns a mutex to the machine, unless that has been done. died says that the program died while it

@@ -2,6 +2,7 @@ package dsm
 
 import (
 	"context"
+	"errors"
 
 	"pagemesh/locks"
 )
@@ -42,10 +43,16 @@ func (p *nodePool) take(ctx context.Context, count uint64, by caller) (token uin
 
 // put implements pool.
 func (p *nodePool) put(count uint64, by caller) error {
-	if err := p.e.s.closed(); err != nil {
-		return err
+	r, err := p.e.s.intervals.toSync()
+	if err == nil {
+		err = p.putReleased(count, by)
 	}
-	if err := p.e.s.intervals.release(); err != nil {
+	return errors.Join(err, r.complete())
+}
+
+// putReleased is put when the interval has ended.
+func (p *nodePool) putReleased(count uint64, by caller) error {
+	if err := p.e.s.closed(); err != nil {
 		return err
 	}
 	if !p.e.put(p, count, by) {

@@ -195,16 +195,16 @@ func (p *program) question(q question) error {
 		p.unpin(q)
 		return nil
 	case askUnlock:
-		p.s.intervals.before(func() { p.answer(q.id, 0, nil, p.unlock(q)) })
+		p.s.intervals.before(func(number uint32) { p.answerReleased(q, number, p.unlock(q)) })
 		return nil
 	case askPut:
-		p.s.intervals.before(func() { p.answer(q.id, 0, nil, p.put(q)) })
+		p.s.intervals.before(func(number uint32) { p.answerReleased(q, number, p.put(q)) })
 		return nil
 	case askResign:
-		p.s.intervals.before(func() { p.answer(q.id, 0, nil, p.resign(q)) })
+		p.s.intervals.before(func(number uint32) { p.answerReleased(q, number, p.resign(q)) })
 		return nil
 	case askGiveBack:
-		p.s.intervals.before(func() {
+		p.s.intervals.before(func(uint32) {
 			p.s.sync.givenBack(locks.MutexID(string(q.data)), p.words) // or the loan has ended already
 		})
 		return nil

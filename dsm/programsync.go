@@ -117,7 +117,7 @@ func (p *program) arrive(ctx context.Context, q question) {
 		p.endSync(q, 0, nil, err)
 		return
 	}
-	p.s.intervals.before(func() {
+	p.s.intervals.before(func(uint32) {
 		p.begin(ctx, &syncWaiter{barrier: name, parties: parties, by: p.caller(q)}, func(how wakening) {
 			err := how.error()
 			if how.Err == locks.Canceled && ctx.Err() != nil {
@@ -176,11 +176,16 @@ func (p *program) unlock(q question) error {
 	if m == nil {
 		return ErrNotHeld
 	}
-	err := m.unlock()
+	err := m.unlockReleased()
 	if err == nil {
 		p.exit(q.arg, m)
 	}
 	return err
+}
+
+// answerReleased answers an unlock, when the release that it is part of is complete.
+func (p *program) answerReleased(q question, number uint32, err error) {
+	p.s.intervals.after(number, func() { p.answer(q.id, 0, nil, err) })
 }
 
 // take takes permits.
@@ -240,7 +245,7 @@ func (p *program) put(q question) error {
 	if l == nil {
 		return ErrNotHeld
 	}
-	if err := l.nodePool.put(uint64(q.n), p.caller(q)); err != nil {
+	if err := l.putReleased(uint64(q.n), p.caller(q)); err != nil {
 		return err
 	}
 	p.mu.Lock()

@@ -2,6 +2,7 @@ package dsm
 
 import (
 	"context"
+	"errors"
 
 	"pagemesh/locks"
 )
@@ -64,26 +65,27 @@ func (s *node) add(ctx context.Context, lock locks.Served, delta int64) (value i
 	if err := s.sync.prepare(ctx); err != nil {
 		return 0, err
 	}
-	if err := s.intervals.release(); err != nil {
+	r, err := s.intervals.toSync()
+	if err != nil {
 		return 0, err
 	}
 	s.races.released(lock.ID())
-	how, err := s.sync.operate(ctx, addition{lock, delta})
-	return how.Value, err
+	how, err := s.sync.operate(ctx, &syncWaiter{op: addition{lock, delta}, begun: r.write})
+	return how.Value, errors.Join(err, r.complete())
 }
 
 // watch implements servedLocks. It acquires.
 func (s *node) watch(ctx context.Context, lock locks.Served, until condition) (value int64, err error) {
-	how, err := s.sync.operate(ctx, watch{lock, until})
+	how, err := s.sync.operate(ctx, &syncWaiter{op: watch{lock, until}})
 	return how.Value, err
 }
 
 // operate waits for an operation.
-func (e *syncEngine) operate(ctx context.Context, op operation) (wakening, error) {
+func (e *syncEngine) operate(ctx context.Context, w *syncWaiter) (wakening, error) {
 	if err := e.prepare(ctx); err != nil {
 		return wakening{}, err
 	}
-	how, ok := e.await(ctx, &syncWaiter{op: op})
+	how, ok := e.await(ctx, w)
 	if !ok {
 		return how, context.Cause(ctx)
 	}
@@ -102,16 +104,22 @@ func (s *node) election(lock locks.Served) election { return &nodeElection{e: &s
 
 // campaign implements election. It acquires.
 func (n *nodeElection) campaign(ctx context.Context) (token uint64, err error) {
-	how, err := n.e.operate(ctx, candidacy{n})
+	how, err := n.e.operate(ctx, &syncWaiter{op: candidacy{n}})
 	return uint64(how.Token), err
 }
 
 // resign implements election. It lets others acquire.
 func (n *nodeElection) resign(over bool) error {
-	if err := n.e.s.closed(); err != nil {
-		return err
+	r, err := n.e.s.intervals.toSync()
+	if err == nil {
+		err = n.resignReleased(over)
 	}
-	if err := n.e.s.intervals.release(); err != nil {
+	return errors.Join(err, r.complete())
+}
+
+// resignReleased is resign when the interval has ended.
+func (n *nodeElection) resignReleased(over bool) error {
+	if err := n.e.s.closed(); err != nil {
 		return err
 	}
 	if !n.e.resign(n, over) {
@@ -122,7 +130,7 @@ func (n *nodeElection) resign(over bool) error {
 
 // observe implements election. It acquires.
 func (n *nodeElection) observe(ctx context.Context, known uint64) (Leader, error) {
-	how, err := n.e.operate(ctx, observation{n.lock, known})
+	how, err := n.e.operate(ctx, &syncWaiter{op: observation{n.lock, known}})
 	return Leader{how.Node, uint64(how.Token)}, err
 }
 

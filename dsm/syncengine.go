@@ -2,6 +2,7 @@ package dsm
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"runtime/trace"
 	"sync"
@@ -45,10 +46,16 @@ func (m *nodeMutex) lock(ctx context.Context, by caller) (token uint64, err erro
 
 // unlock implements mutex.
 func (m *nodeMutex) unlock() error {
-	if err := m.e.s.closed(); err != nil {
-		return err
+	r, err := m.e.s.intervals.toSync()
+	if err == nil {
+		err = m.unlockReleased()
 	}
-	if err := m.e.s.intervals.release(); err != nil {
+	return errors.Join(err, r.complete())
+}
+
+// unlockReleased is unlock when the interval has ended.
+func (m *nodeMutex) unlockReleased() error {
+	if err := m.e.s.closed(); err != nil {
 		return err
 	}
 	if !m.e.unlock(m, false) {
@@ -67,10 +74,11 @@ func (s *node) wait(ctx context.Context, name string, parties int) error {
 	if err := e.prepare(ctx); err != nil {
 		return err
 	}
-	if err := s.intervals.release(); err != nil {
+	r, err := s.intervals.toSync()
+	if err != nil {
 		return err
 	}
-	how, _ := e.await(ctx, &syncWaiter{barrier: name, parties: parties})
+	how, _ := e.await(ctx, &syncWaiter{barrier: name, parties: parties, begun: r.write})
 	if how.Err == locks.Canceled && ctx.Err() != nil {
 		return context.Cause(ctx)
 	}
@@ -112,6 +120,7 @@ type syncWaiter struct {
 	id      locks.Waiter
 	woken   chan wakening  // receives once; capacity 1
 	then    func(wakening) // or this is called, without any lock; it must not block
+	begun   func()         // called when the wait has begun; nil if nothing is to be done
 	mutex   *nodeMutex
 	pool    *nodePool
 	count   uint64 // permits of the pool
@@ -231,6 +240,9 @@ func (e *syncEngine) begin(w *syncWaiter) {
 func (e *syncEngine) await(ctx context.Context, w *syncWaiter) (wakening, bool) {
 	w.woken = e.wakenings.Get().(chan wakening)
 	e.begin(w)
+	if w.begun != nil {
+		w.begun()
+	}
 	var how wakening
 	select {
 	case how = <-w.woken: // the common case of one that ended at once
@@ -316,9 +328,8 @@ func (e *syncEngine) perform(out *transport.Outbox) {
 	}
 	for _, o := range e.rd.Send {
 		e.s.races.tell(out, o)
-		e.s.intervals.tell(out, o.To)
 		e.buf = o.Msg.Append(append(e.buf[:0], classLock))
-		_ = out.Send(o.To, e.buf, nil) // who can't be reached is about to be declared lost
+		e.s.intervals.post(out, o, e.buf)
 	}
 	if len(e.rd.Wake) > 0 {
 		e.acquire()
@@ -447,6 +458,7 @@ func (e *syncEngine) newView(v coherence.View, gone []pagetable.NodeID) {
 			lv.Lost = append(lv.Lost, n)
 		}
 	}
+	e.s.intervals.dropHeld()
 	e.m.NewEpoch(lv, &e.rd)
 	e.perform(work.out)
 }

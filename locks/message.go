@@ -141,6 +141,25 @@ func (k Kind) handsOver() bool {
 	return k == Handover || k == HandoverMutex || k == HandCounter || k == HandAdder || k == HandElection
 }
 
+// Asks reports whether nothing happens at the receiver because of the message that has to come after what its sender
+// has done before.
+func (k Kind) Asks() bool {
+	switch k {
+	case Acquire, Forward, Granted, Take, Recall, Watch:
+		return true
+	}
+	return false
+}
+
+// Reports reports whether the message tells a home what was before the epoch.
+func (k Kind) Reports() bool {
+	switch k {
+	case ReportMutex, ReportBarrier, ReportPool, ReportCounter, ReportLeader, ReportsDone:
+		return true
+	}
+	return k.handsOver()
+}
+
 // Status is what a node says of a mutex in a ReportMutex.
 type Status uint8
 
