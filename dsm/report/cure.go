@@ -15,6 +15,7 @@ import (
 type Cure struct {
 	Kind string `json:"kind"` // one of Kinds
 	Text string `json:"text"` // a sentence
+	Gain *Gain  `json:"gain"` // nil if it can't be told
 }
 
 // Kinds returns the kinds of cures: pad elements, split a struct, give nodes parts of an array, allocate for the node
@@ -30,7 +31,9 @@ func Kinds() []string {
 
 // cures returns what to change, the best first.
 func (g *group) cures(f *Finding) (list []Cure) {
-	add := func(kind, format string, args ...any) { list = append(list, Cure{kind, fmt.Sprintf(format, args...)}) }
+	add := func(kind, format string, args ...any) {
+		list = append(list, Cure{Kind: kind, Text: fmt.Sprintf(format, args...)})
+	}
 	switch f.Class {
 	case sharing.FalselyShared:
 		g.separate(f, add)

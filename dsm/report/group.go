@@ -20,6 +20,7 @@ type group struct {
 	region dsm.RegionStatus
 	mapped bool
 	pages  []dsm.PageStats // those that cost most first
+	events recorded        // of all pages
 	sum    dsm.Counts
 }
 

@@ -9,6 +9,7 @@ import (
 
 	"pagemesh/dsm"
 	"pagemesh/dsm/sharing"
+	"pagemesh/dsm/trace"
 	"pagemesh/pagetable"
 )
 
@@ -67,8 +68,9 @@ type Finding struct {
 	Cures []Cure `json:"cures"` // the best first
 }
 
-// New returns the report on a space that was found to be as st says, with pages the busiest of its pages.
-func New(st dsm.Status, pages []dsm.PageStats) Report {
+// New returns the report on a space that was found to be as st says, with pages the busiest of its pages. What cures are
+// predicted to gain rests on events, in order, see trace.Merger; without any it is not told.
+func New(st dsm.Status, pages []dsm.PageStats, events []trace.Event) Report {
 	r := Report{Nodes: []Node{}, Findings: []Finding{}}
 	for _, n := range st.Nodes {
 		r.Nodes = append(r.Nodes, Node{n.Node, n.Rank, n.LostNanos, n.WallNanos})
@@ -77,9 +79,12 @@ func New(st dsm.Status, pages []dsm.PageStats) Report {
 	}
 	r.LostShare = share(r.LostNanos, r.WallNanos)
 	found := uint64(0)
+	all := record(events)
 	for _, g := range groups(st, pages) {
+		g.events = all
 		f := g.finding()
 		if f.LostShare = share(f.LostNanos, r.WallNanos); f.LostShare >= worth {
+			g.predict(&f, r.WallNanos/uint64(len(r.Nodes)))
 			r.Findings = append(r.Findings, f)
 			found += f.LostNanos
 		}
@@ -152,7 +157,11 @@ func nanos(n uint64) time.Duration { return time.Duration(n) }
 type Source interface {
 	Status(ctx context.Context) (dsm.Status, error)
 	Pages(ctx context.Context, q dsm.PageQuery) ([]dsm.PageStats, error)
+	Trace(q dsm.TraceQuery) *dsm.Tracer
 }
+
+// kinds are those of the events that predictions rest on.
+var kinds = []trace.Kind{trace.Served, trace.Failed, trace.Invalidate, trace.Downgrade, trace.Evict, trace.Flush, trace.Barrier}
 
 // Of returns the report on a space as it is now. Its errors are those of the source.
 func Of(ctx context.Context, s Source) (Report, error) {
@@ -164,5 +173,10 @@ func Of(ctx context.Context, s Source) (Report, error) {
 	if err != nil {
 		return Report{}, err
 	}
-	return New(st, pages), nil
+	held, err := s.Trace(dsm.TraceQuery{Page: -1, Kinds: kinds, Held: true}).Next(ctx)
+	if err != nil {
+		return Report{}, err
+	}
+	var m trace.Merger
+	return New(st, pages, append(m.Add(&held), m.Rest()...)), nil
 }

@@ -6,6 +6,7 @@ import (
 	"io"
 	"path"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 )
@@ -35,7 +36,10 @@ func (f *Finding) write(b *bytes.Buffer, number int) {
 		if i > 0 {
 			label = "     "
 		}
-		fmt.Fprintf(b, "   %s %s\n", label, c.Text)
+		fmt.Fprintf(b, "   %s %s%s\n", label, c.Text, c.Gain.text())
+	}
+	if len(f.Cures) > 0 && !slices.ContainsFunc(f.Cures, func(c Cure) bool { return c.Gain != nil }) {
+		b.WriteString("   Gain: can't be told from what was recorded\n")
 	}
 	fmt.Fprintf(b, "   Sure: %s\n", f.sureness())
 }
