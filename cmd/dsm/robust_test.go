@@ -21,7 +21,7 @@ import (
 // another has it, somebody gets it soon, and ErrOwnerDied comes when it is due and at no other time.
 // PAGEMESH_LONG=1 makes it 200 rounds.
 func TestKilledHolders(t *testing.T) {
-	rounds := 14
+	rounds := len(scenarios) * len(deaths) // each in each way
 	if os.Getenv("PAGEMESH_LONG") != "" {
 		rounds = 200
 	}
@@ -124,6 +124,8 @@ const (
 	ofBoth    death = "a node and its program"
 )
 
+var deaths = []death{ofMember, ofProgram, ofNode, ofBoth}
+
 // round is one death.
 type round struct {
 	*fleet
@@ -141,9 +143,8 @@ func (r *round) String() string {
 
 // round prepares the i-th death.
 func (f *fleet) round(i int) *round {
-	deaths := []death{ofMember, ofProgram, ofNode, ofBoth}
 	r := &round{
-		fleet: f, scenario: scenarios[i%len(scenarios)], death: deaths[(i+i/len(scenarios))%len(deaths)],
+		fleet: f, scenario: scenarios[i%len(scenarios)], death: deaths[i/len(scenarios)%len(deaths)],
 		mutex: mutexes[1+f.rng.IntN(len(mutexes)-1)], marker: mutexes[0],
 	}
 	first := f.rng.IntN(2)
@@ -247,6 +248,17 @@ var scenarios = []scenario{
 		r.victim.lock(r.mutex)
 		r.other.ask(r.mutex)
 		r.awaitWaiting(r.other)
+		r.kill()
+		r.next(r.other.got(r.mutex), true)
+	}},
+	{"gets, while another waits for,", func(r *round) {
+		own := r.lock(r.mutex)
+		r.victim.ask(r.mutex)
+		r.awaitWaiting(r.victim)
+		r.other.ask(r.mutex)
+		r.awaitWaiting(r.other)
+		r.unlock(r.mutex, own)
+		r.victim.got(r.mutex)
 		r.kill()
 		r.next(r.other.got(r.mutex), true)
 	}},
