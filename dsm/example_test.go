@@ -225,6 +225,30 @@ func ExampleMutex() {
 	// Output: 3000
 }
 
+// A mutex is bound to what it guards: the queue is here when Lock returns.
+func ExampleMutex_Guards() {
+	nodes := threeNodes()
+	defer closeAll(nodes)
+	regions := everywhere(nodes, "queue", dsm.RegionOptions{Size: 64 << 10, Consistency: pagetable.Release})
+
+	onEach(nodes, func(rank int) {
+		mu, queue := nodes[rank].Mutex("queue"), regions[rank]
+		check(mu.Guards(queue, 0, 64<<10))
+		for range 100 {
+			must(mu.Lock(ctx))
+			length := must(queue.Load(ctx, 0)) + 1
+			check(queue.Store(ctx, int64(8*length), uint64(rank)))
+			check(queue.Store(ctx, 0, length))
+			check(mu.Unlock())
+		}
+	})
+	mu := nodes[0].Mutex("queue")
+	must(mu.Lock(ctx))
+	fmt.Println(must(regions[0].Load(ctx, 0)))
+	check(mu.Unlock())
+	// Output: 300
+}
+
 // A node crashes with the mutex locked. The one that gets it next hears of it, holds it, and brings in order what
 // it guards; those after it notice nothing.
 func ExampleMutex_ownerDied() {

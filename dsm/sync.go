@@ -33,8 +33,9 @@ var ErrNotHeld = errors.New("not held")
 // mutex that it kept for its next use, nor, if it was the mutex's home, whether the mutex was locked at all,
 // even if it never was: ErrOwnerDied comes in these cases too. It never fails to come.
 type Mutex struct {
-	name string
-	m    mutex
+	name   string
+	m      mutex
+	guards guards
 }
 
 // mutex is how a Mutex is reached: through the node in this process, or one in another.
@@ -56,6 +57,9 @@ func (s *Space) Mutex(name string) *Mutex { return &Mutex{name: name, m: s.b.mut
 func (m *Mutex) Lock(ctx context.Context) (token uint64, err error) {
 	if err = locks.CheckName(m.name); err == nil {
 		token, err = m.m.lock(ctx, caller{goroutine: goroutine(), site: callerPC()})
+	}
+	if len(m.guards.ranges) > 0 && (err == nil || errors.Is(err, ErrOwnerDied)) {
+		m.bring(ctx, token)
 	}
 	if err != nil {
 		return token, fmt.Errorf("lock mutex %q: %w", m.name, err)
