@@ -84,6 +84,7 @@ const (
 	EnvMembers  = "PAGEMESH_MEMBERS"  // Config.Members
 	EnvRank     = "PAGEMESH_RANK"     // Config.Rank
 	EnvJoin     = "PAGEMESH_JOIN"     // Config.JoinTimeout, such as 30s
+	EnvDeadlock = "PAGEMESH_DEADLOCK" // Config.DeadlockAfter, such as 5s, or -1s for never
 	EnvAttach   = "PAGEMESH_ATTACH"   // Config.Attach
 	EnvRaces    = "PAGEMESH_RACES"    // Config.DetectRaces, a boolean
 )
@@ -123,15 +124,23 @@ func ConfigFromEnv() (Config, error) {
 			return Config{}, fmt.Errorf("%s=%q: want a duration such as 30s", EnvJoin, v)
 		}
 	}
+	if v := os.Getenv(EnvDeadlock); v != "" {
+		if c.DeadlockAfter, err = time.ParseDuration(v); err != nil {
+			return Config{}, fmt.Errorf("%s=%q: want a duration such as 5s, or -1s for never", EnvDeadlock, v)
+		}
+	}
 	return c, nil
 }
 
 // Environ returns the environment that describes c, in the form "NAME=value". Every variable is in it, so
 // that added to an environment it hides what that says of another node.
 func (c Config) Environ() []string {
-	join := ""
+	join, deadlock := "", ""
 	if c.JoinTimeout != 0 {
 		join = c.JoinTimeout.String()
+	}
+	if c.DeadlockAfter != 0 {
+		deadlock = c.DeadlockAfter.String()
 	}
 	return []string{
 		EnvCluster + "=" + c.Cluster,
@@ -142,6 +151,7 @@ func (c Config) Environ() []string {
 		EnvMembers + "=" + strconv.Itoa(c.Members),
 		EnvRank + "=" + strconv.Itoa(c.Rank),
 		EnvJoin + "=" + join,
+		EnvDeadlock + "=" + deadlock,
 		EnvAttach + "=" + c.Attach,
 		EnvRaces + "=" + strconv.FormatBool(c.DetectRaces),
 	}

@@ -20,7 +20,7 @@ func TestConfigThroughEnvironment(t *testing.T) {
 	for _, c := range []Config{
 		{},
 		{Cluster: "c", Listen: "127.0.0.1:7", Seeds: []string{"a:1", "b:2"}, Secret: "s = 1", Insecure: true,
-			Members: 4, Rank: 3, JoinTimeout: 90 * time.Second},
+			Members: 4, Rank: 3, JoinTimeout: 90 * time.Second, DeadlockAfter: -time.Second},
 	} {
 		setEnviron(t, c.Environ())
 		got, err := ConfigFromEnv()
@@ -33,6 +33,7 @@ func TestConfigThroughEnvironment(t *testing.T) {
 func TestBadEnvironment(t *testing.T) {
 	for _, bad := range []string{
 		EnvMembers + "=many", EnvMembers + "=-1", EnvRank + "=1.5", EnvInsecure + "=perhaps", EnvJoin + "=30", EnvJoin + "=-1s",
+		EnvDeadlock + "=never",
 	} {
 		setEnviron(t, []string{bad})
 		name, _, _ := strings.Cut(bad, "=")

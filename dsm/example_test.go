@@ -275,6 +275,27 @@ func ExampleMutex_ownerDied() {
 }
 
 // Any number of readers, or one writer: a node that reads again and again asks nobody until somebody writes.
+func ExampleDeadlockError() {
+	nodes := threeNodes()
+	defer closeAll(nodes)
+
+	onEach(nodes[:2], func(rank int) {
+		mine, other := nodes[rank].Mutex(fmt.Sprint(rank)), nodes[rank].Mutex(fmt.Sprint(1-rank))
+		must(mine.Lock(ctx))
+		check(nodes[rank].Barrier("both have theirs", 2).Wait(ctx))
+		_, err := other.Lock(ctx)
+		if d, ok := errors.AsType[*dsm.DeadlockError](err); ok {
+			fmt.Println(len(d.Cycle), "wait for each other") // and d says at which lines
+			check(mine.Unlock())
+			return
+		}
+		check(err)
+		check(other.Unlock())
+		check(mine.Unlock())
+	})
+	// Output: 2 wait for each other
+}
+
 func ExampleRWMutex() {
 	nodes := threeNodes()
 	defer closeAll(nodes)

@@ -94,7 +94,7 @@ func (f *runFlags) run(cmd *cobra.Command, command []string) error {
 	if err != nil {
 		return err
 	}
-	nodes, err := localNodes(f.nodes, dsm.Config{Cluster: cfg.Cluster, Secret: cfg.Secret, JoinTimeout: f.timeout})
+	nodes, err := localNodes(f.nodes, dsm.Config{Cluster: cfg.Cluster, Secret: cfg.Secret, JoinTimeout: f.timeout, DeadlockAfter: cfg.DeadlockAfter})
 	if err != nil {
 		return err
 	}
