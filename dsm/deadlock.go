@@ -45,16 +45,24 @@ func (l *lateness) due(now time.Time, after time.Duration) bool {
 	return true
 }
 
-// watchLocks looks for deadlocks until the space is closed.
+// seeLocks is how often a node that never looks for deadlocks sees for how long its goroutines wait.
+const seeLocks = 500 * time.Millisecond
+
+// watchLocks sees who waits for locks, and looks for deadlocks, until the space is closed.
 func (s *node) watchLocks() {
-	tick := time.NewTicker(max(s.cfg.DeadlockAfter/2, time.Millisecond))
+	after := s.cfg.DeadlockAfter
+	every := max(after/2, time.Millisecond)
+	if after < 0 {
+		every = seeLocks
+	}
+	tick := time.NewTicker(every)
 	defer tick.Stop()
 	for {
 		select {
 		case <-s.done:
 			return
 		case now := <-tick.C:
-			if s.sync.overdue(now, s.cfg.DeadlockAfter) {
+			if s.sync.overdue(now, after) && after > 0 {
 				s.endDeadlocks()
 			}
 		}

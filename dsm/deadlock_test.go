@@ -191,7 +191,7 @@ func TestLocksShowTheirUsers(t *testing.T) {
 		} {
 			users := all[i].Users
 			for j := range users {
-				if u := &users[j]; u.Goroutine == 0 || !strings.Contains(u.Line, "/deadlock_test.go:") || u.Waits != (u.Waited > 0) {
+				if u := &users[j]; u.Goroutine == 0 || !strings.Contains(u.Line, "/deadlock_test.go:") || u.Waits != (u.Waited >= int64(500*time.Millisecond)) {
 					t.Errorf("%s: %+v", all[i].Name, *u)
 				}
 				users[j].Goroutine, users[j].Line, users[j].Waited = 0, "", 0

@@ -143,9 +143,7 @@ func (s *node) start(ctx context.Context) error {
 	}
 	s.running.Go(s.watchViews)
 	s.running.Go(s.keepRoom)
-	if s.cfg.DeadlockAfter > 0 {
-		s.running.Go(s.watchLocks)
-	}
+	s.running.Go(s.watchLocks)
 	if err := s.awaitMembers(ctx); err != nil {
 		return fmt.Errorf("%w cluster %q: %w", ErrJoin, s.cfg.Cluster, err)
 	}
