@@ -68,6 +68,7 @@ type Result struct {
 	Reading           []string          `json:"reading,omitempty"` // what the metrics say, in sentences
 	Busiest           []dsm.PageStats   `json:"busiest"`           // the pages that were waited for longest
 	Report            *report.Report    `json:"report,omitempty"`  // what page traffic cost; nil unless it was asked for
+	Races             []dsm.Race        `json:"races,omitempty"`   // in the timed part, if the space detects them
 }
 
 // busiestPages is how many pages a Result names.
@@ -255,10 +256,25 @@ func (r *Rank) collect(ctx context.Context) error {
 		r.Result.BytesMoved += n.BytesIn
 		r.Result.Messages += n.MessagesOut
 	}
-	if r.Result.Busiest, err = r.Space.Pages(ctx, dsm.PageQuery{Page: -1, Top: busiestPages}); err != nil || !r.job.Report {
+	if r.Result.Busiest, err = r.Space.Pages(ctx, dsm.PageQuery{Page: -1, Top: busiestPages}); err != nil {
 		return err
 	}
+	if r.job.DetectRaces {
+		if err := r.races(ctx); err != nil {
+			return err
+		}
+	}
+	if !r.job.Report {
+		return nil
+	}
 	return r.report(ctx)
+}
+
+// races has the result name the races in regions of this run.
+func (r *Rank) races(ctx context.Context) error {
+	found, err := r.Space.Races(ctx)
+	r.Result.Races = slices.DeleteFunc(found, func(o dsm.Race) bool { return !strings.HasPrefix(o.Region, r.name+"/") })
+	return err
 }
 
 // report has the result say what page traffic has cost.

@@ -17,6 +17,8 @@ type Job struct {
 	Specs []Spec
 	// Report: each result says what page traffic has cost, and why.
 	Report bool
+	// DetectRaces: the space does, and results say what it has found.
+	DetectRaces bool
 	// Emit is called on rank 0 only, with each result as soon as it is there.
 	Emit func(Result)
 

@@ -1,6 +1,7 @@
 package coherence
 
 import (
+	"encoding/binary"
 	"math/bits"
 	"slices"
 )
@@ -63,13 +64,33 @@ func (s *Shadow) Write(st Stamp, diff []byte, pageSize int, dst []Conflict) []Co
 	if len(diff) == 0 || st.Epoch < s.epoch {
 		return dst
 	}
-	if st.Epoch > s.epoch || s.words == nil {
-		*s = Shadow{epoch: st.Epoch, words: make([]trace, pageSize/wordSize), kept: make([]keptStamp, 1)}
-	}
-	w := shadowWrite{s: s, slot: s.keep(st), found: dst, first: len(dst)}
+	w := s.begin(st, pageSize, dst)
 	eachWord(diff, pageSize, w.word)
-	s.refer(w.slot, -1) // the share of keep
-	return w.found
+	return w.end()
+}
+
+// WriteOwn is Write for what the page's home has written itself: what page has not in common with twin. It may be
+// called again for the same writes.
+// Preconditions: as TakeDiff.
+//
+//go:norace
+func (s *Shadow) WriteOwn(st Stamp, page, twin []byte, dst []Conflict) []Conflict {
+	if st.Epoch < s.epoch {
+		return dst
+	}
+	w := s.begin(st, len(page), dst)
+	for at := 0; at < len(page); at += skipSize {
+		p, t := page[at:at+skipSize:at+skipSize], twin[at:at+skipSize:at+skipSize]
+		if alike(p, t) {
+			continue
+		}
+		for i := 0; i < skipSize; i += wordSize {
+			if x := binary.LittleEndian.Uint64(p[i:]) ^ binary.LittleEndian.Uint64(t[i:]); x != 0 {
+				w.word((at+i)/wordSize, byteMask(x))
+			}
+		}
+	}
+	return w.end()
 }
 
 // shadowWrite is one diff on its way into the shadow.
@@ -78,10 +99,11 @@ type shadowWrite struct {
 	slot  uint32 // of the diff's stamp
 	found []Conflict
 	first int // in found: the diff's own start there
-	// last is the stamp that was looked at last, and how it stands to the diff's: words that were written
-	// together stand together.
+	// last is the stamp that was looked at last, order how it stands to the diff's, and moved how many words went from
+	// one to the other: words that were written together stand together.
 	last  uint32
 	order order
+	moved int
 }
 
 // order is how a diff that comes stands to one that is there.
@@ -93,24 +115,44 @@ const (
 	unordered
 )
 
+func (s *Shadow) begin(st Stamp, pageSize int, dst []Conflict) *shadowWrite {
+	if st.Epoch > s.epoch || s.words == nil {
+		*s = Shadow{epoch: st.Epoch, words: make([]trace, pageSize/wordSize), kept: make([]keptStamp, 1)}
+	}
+	return &shadowWrite{s: s, slot: s.keep(st), found: dst, first: len(dst)}
+}
+
+func (w *shadowWrite) end() []Conflict {
+	w.turn(0)
+	w.s.refer(w.slot, -1) // the share of keep
+	return w.found
+}
+
 func (w *shadowWrite) word(index int, mask byte) {
 	at := &w.s.words[index]
-	if at.stamp != 0 && at.stamp != w.slot {
-		if at.stamp != w.last {
-			w.last, w.order = at.stamp, w.s.compare(w.slot, at.stamp)
-		}
-		switch {
-		case w.order == precedes:
-			return
-		case w.order == unordered && at.bytes&mask != 0:
-			w.race(index*wordSize+bits.TrailingZeros8(at.bytes&mask), at.stamp)
-		}
+	if at.stamp != w.last {
+		w.turn(at.stamp)
 	}
-	w.s.refer(w.slot, 1)
-	if at.stamp != 0 {
-		w.s.refer(at.stamp, -1)
+	switch {
+	case w.order == precedes:
+		return
+	case w.order == unordered && at.bytes&mask != 0:
+		w.race(index*wordSize+bits.TrailingZeros8(at.bytes&mask), at.stamp)
 	}
+	w.moved++
 	*at = trace{w.slot, mask}
+}
+
+// turn goes on to words of another stamp.
+func (w *shadowWrite) turn(next uint32) {
+	w.s.refer(w.slot, w.moved)
+	if w.last != 0 {
+		w.s.refer(w.last, -w.moved)
+	}
+	w.last, w.moved, w.order = next, 0, follows
+	if next != 0 {
+		w.order = w.s.compare(w.slot, next)
+	}
 }
 
 // race counts one word of a race.

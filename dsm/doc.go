@@ -43,6 +43,11 @@
 // CompareAndSwap are refused (ErrConsistency), as two nodes may have the word at once: keep words that nodes
 // count on without a mutex in a sequential region.
 //
+// With Config.DetectRaces the homes of pages find out who wrote the same bytes without an order, and Space.Races
+// says where: region, field, nodes and lines. What it reports is a race. It sees no races with reads, which leave
+// nothing to compare, none within a node, for which there is Go's own race detector, none in sequential regions,
+// none of writes that leave a byte as it was, and it takes a member's leave or loss for a barrier of all.
+//
 // # Ways to a page
 //
 // All offsets and sizes are in bytes from the start of the region, except in ViewOf, which counts

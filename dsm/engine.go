@@ -26,6 +26,8 @@ type work struct {
 	local []coherence.Message
 	// stamp is that of the Flush that is being handled, if races are looked for and it has one.
 	stamp coherence.Stamp
+	// conflicts are what a page's shadow says, reused.
+	conflicts []coherence.Conflict
 	// spare holds the bytes of a page that was taken away from programs before they were sent.
 	spare []byte
 	// uncounted is a fault that may have to be counted, see begin. at is the time of the present step, zero if nobody

@@ -420,3 +420,21 @@ func ExampleSpace_Pages() {
 	// n2 writes [{0 8}]
 	// n3 writes [{64 72}]
 }
+
+// Two nodes write one word of a release region, and no lock says who comes first.
+func ExampleSpace_Races() {
+	founder := must(dsm.Open(ctx, dsm.Config{DetectRaces: true}))
+	nodes := []*dsm.Space{founder, must(dsm.Open(ctx, dsm.Config{DetectRaces: true, Seeds: []string{founder.Addr()}, Rank: 1}))}
+	defer closeAll(nodes)
+	regions := everywhere(nodes, "hits", dsm.RegionOptions{Size: 4096, Consistency: pagetable.Release})
+	check(dsm.Declare[int64](regions[0]))
+	onEach(nodes, func(rank int) {
+		check(regions[rank].Store(ctx, 8*17, uint64(rank+1)))
+		check(nodes[rank].Barrier("hit", len(nodes)).Wait(ctx))
+	})
+
+	for _, r := range must(founder.Races(ctx)) {
+		fmt.Println(r.Field, "at the same line:", r.First.Line == r.Second.Line)
+	}
+	// Output: []int64[17] at the same line: true
+}

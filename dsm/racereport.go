@@ -8,6 +8,7 @@ import (
 	"slices"
 
 	"pagemesh/coherence"
+	"pagemesh/dsm/layout"
 	"pagemesh/pagetable"
 )
 
@@ -19,6 +20,8 @@ const MaxRaces = 256
 type Race struct {
 	Region string `json:"region"`
 	Offset int64  `json:"offset"` // in the region, of the first word that was seen to be in the race; a multiple of 8
+	// Field is what the region's type calls these bytes, such as "[]Worker[17].hits", if it has one: see Declare.
+	Field string `json:"field"`
 	// First is the write that reached the page's home first, Second the other one.
 	First  RaceWrite `json:"first"`
 	Second RaceWrite `json:"second"`
@@ -37,8 +40,12 @@ type RaceWrite struct {
 
 // String returns the race as one line of text.
 func (r Race) String() string {
-	return fmt.Sprintf("%v writes offset %d of region %q at %s, and so does %v at %s, and nothing orders the two",
-		r.First.Node, r.Offset, r.Region, r.First.Line, r.Second.Node, r.Second.Line)
+	what := fmt.Sprintf("offset %d", r.Offset)
+	if r.Field != "" {
+		what = fmt.Sprintf("%s, at offset %d", r.Field, r.Offset)
+	}
+	return fmt.Sprintf("%v writes %s of region %q at %s, and so does %v at %s, and nothing orders the two",
+		r.First.Node, what, r.Region, r.First.Line, r.Second.Node, r.Second.Line)
 }
 
 // errRacesOff says why there is nothing to be told.
@@ -75,11 +82,22 @@ func (f *foundRaces) add(r Race) bool {
 	return true
 }
 
-// report takes up a race of a diff that a home here has found. The caller holds the page's lock, so what is said
-// of it is said later.
+// report takes up the races that a page's shadow has found in what was written at a stamp.
+func (w *work) report(pg *page, st coherence.Stamp) {
+	if len(w.conflicts) == 0 {
+		return
+	}
+	r := w.s.cur.Load().regions[pg.proto.ID().Region()]
+	for _, c := range w.conflicts {
+		w.s.races.report(r, pg.proto.ID().Index(), st, c)
+	}
+}
+
+// report takes up one race. The caller holds the page's lock, so what is said of it is said later.
 func (e *races) report(r *region, index uint64, st coherence.Stamp, c coherence.Conflict) {
+	at := index<<r.shift + uint64(c.Offset)
 	race := Race{
-		Region: r.name(), Offset: (int64(index<<r.shift) + int64(c.Offset)) &^ 7,
+		Region: r.name(), Offset: int64(at &^ 7), Field: r.names(at, at+1).At(at),
 		First: raceWrite(c.Other), Second: raceWrite(st), Times: 1,
 	}
 	e.mu.Lock()
@@ -92,8 +110,29 @@ func (e *races) report(r *region, index uint64, st coherence.Stamp, c coherence.
 
 func (e *races) log(r Race) {
 	e.s.log.Warn("data race: two nodes write the same bytes and nothing orders the two", "region", r.Region,
-		"offset", r.Offset, "node", r.First.Node, "line", r.First.Line,
+		"offset", r.Offset, "field", r.Field, "node", r.First.Node, "line", r.First.Line,
 		"other", r.Second.Node, "other_line", r.Second.Line)
+}
+
+// names returns what this node knows of the types of the bytes [start, end).
+func (r *region) names(start, end uint64) layout.Names {
+	ranges := r.types.within(start, end)
+	if whole, ok := declared(*r.meta.Load()); ok {
+		ranges = []layout.Range{whole}
+	}
+	return layout.NamesOf(ranges)
+}
+
+// nameRaces names the fields that the homes of their pages could not name.
+func (s *node) nameRaces(list []Race) {
+	for i := range list {
+		race := &list[i]
+		meta, _ := s.view().Regions.ByName(race.Region)
+		if r := s.cur.Load().regions[meta.ID]; r != nil && race.Field == "" {
+			word := uint64(race.Offset)
+			race.Field = r.names(word, word+8).Span(word, word+8)
+		}
+	}
 }
 
 // here returns what the homes at this node have found.
@@ -113,6 +152,7 @@ func (s *node) allRaces(ctx context.Context) ([]Race, error) {
 	for _, r := range list {
 		all.add(r)
 	}
+	s.nameRaces(all.list)
 	slices.SortFunc(all.list, func(a, b Race) int { return cmp.Or(cmp.Compare(a.Region, b.Region), cmp.Compare(a.Offset, b.Offset)) })
 	return append([]Race{}, all.list...), err
 }

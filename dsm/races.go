@@ -144,28 +144,33 @@ func (w *work) compare(pg *page, frame, diff []byte) {
 	if !w.s.races.on || w.stamp.Node == 0 {
 		return // the diff is repeated: its epoch is over
 	}
-	c := &pg.changes
-	if c.twin != nil && len(diff) > 0 {
-		w.spare = append(w.spare[:0], c.twin...)
-		own := coherence.TakeDiff(nil, frame, w.spare)
-		w.s.races.compare(pg, w.s.races.stamp(pg, c.began.interval), own)
+	if twin := pg.changes.twin; twin != nil {
+		st := w.s.races.stamp(pg, pg.changes.began.interval)
+		w.conflicts = pg.changes.shadow.WriteOwn(st, frame, twin, w.conflicts[:0])
+		w.report(pg, st)
 	}
-	w.s.races.compare(pg, w.stamp, diff)
+	w.compareDiff(pg, w.stamp, diff, len(frame))
 }
 
 // compareOwn takes what this node has written to a page of its own in the interval that ends to the page's shadow.
 func (w *work) compareOwn(pg *page, frame []byte) {
-	if w.s.races.on && pg.proto.Homed() && pg.changes.twin != nil {
-		w.s.races.compare(pg, w.s.races.stamp(pg, pg.changes.began.interval), w.takeDiff(pg, frame))
+	c := &pg.changes
+	if !w.s.races.on || c.twin == nil || !pg.proto.Homed() {
+		return
 	}
+	st := w.s.races.stamp(pg, c.began.interval)
+	if !w.rd.DropTwin { // a view writes on: what it has written so far must not count for the next interval
+		w.compareDiff(pg, st, w.passingDiff(pg, frame), len(frame))
+		return
+	}
+	w.conflicts = c.shadow.WriteOwn(st, frame, c.twin, w.conflicts[:0])
+	w.report(pg, st)
+	pg.traffic.takeStock(len(frame))
 }
 
-// compare takes a diff to the page's shadow. The caller holds the page's lock.
-func (e *races) compare(pg *page, st coherence.Stamp, diff []byte) {
-	r := e.s.cur.Load().regions[pg.proto.ID().Region()]
-	for _, c := range pg.changes.shadow.Write(st, diff, r.pageSize(), nil) {
-		e.report(r, pg.proto.ID().Index(), st, c)
-	}
+func (w *work) compareDiff(pg *page, st coherence.Stamp, diff []byte, pageSize int) {
+	w.conflicts = pg.changes.shadow.Write(st, diff, pageSize, w.conflicts[:0])
+	w.report(pg, st)
 }
 
 // whereOf returns "file:line (function)" of a site. The caller holds e.mu.

@@ -30,7 +30,8 @@ The JSON value is an array with one object for each run: {workload, params, node
 access, consistency, verified, detail, seconds, sequential_seconds, read_faults,
 write_faults, bytes_moved, messages, busiest}; micro workloads add metrics, an object
 from name to {median_ns, p99_ns, n} or {mib_per_s}, ipc adds reading, sentences on
-these, and --report adds report, what "dsm report" would say. detail says what was
+these, --report adds report, what "dsm report" would say, and --detect-races adds races,
+what "dsm races" would say of the part of the run that is timed. detail says what was
 compared with what, busiest are the pages that were waited for longest, as "dsm pages"
 describes them.
 CSV has one line for each run and metric. bench is Go benchmark text, for benchstat.
@@ -122,6 +123,7 @@ func (f *benchFlags) members() []string {
 type benchRunFlags struct {
 	benchFlags
 	nodes  int
+	races  bool
 	format *output.Choice
 }
 
@@ -143,6 +145,7 @@ func newBenchRun() *cobra.Command {
 	}
 	f.register(cmd)
 	nodesFlag(cmd, &f.nodes)
+	racesFlag(cmd, &f.races)
 	f.format = output.Choose(output.Table, output.JSON, output.CSV, output.Bench)
 	formatFlag(cmd, f.format)
 	_ = cmd.RegisterFlagCompletionFunc("suite", cobra.FixedCompletions(bench.Suites(), cobra.ShellCompDirectiveNoFileComp))          // the flag exists
@@ -200,7 +203,7 @@ func (f *benchRunFlags) launch(cmd *cobra.Command, names []string, specs []bench
 	if err != nil {
 		return nil, err
 	}
-	nodes, err := localNodes(f.nodes, dsm.Config{JoinTimeout: time.Minute})
+	nodes, err := localNodes(f.nodes, dsm.Config{JoinTimeout: time.Minute, DetectRaces: f.races})
 	if err != nil {
 		return nil, err
 	}

@@ -49,7 +49,7 @@ func (f *benchFlags) work(ctx context.Context, cfg dsm.Config, specs []bench.Spe
 	}
 	out := json.NewEncoder(launch.Inherited(resultsFile, "results"))
 	var writing error
-	j := bench.Job{Space: s, Ranks: cfg.Members, Specs: specs, Report: f.report, Emit: func(r bench.Result) {
+	j := bench.Job{Space: s, Ranks: cfg.Members, Specs: specs, Report: f.report, DetectRaces: cfg.DetectRaces, Emit: func(r bench.Result) {
 		writing = errors.Join(writing, out.Encode(r))
 	}}
 	defer leaveOnTerm(&j)()

@@ -25,6 +25,7 @@ func TestJSONIsDocumented(t *testing.T) {
 		{newReport(), findings.Report{}},
 		{newLocks(), dsm.LockStatus{}},
 		{newTrace(), tracedEvent{}},
+		{newRaces(), dsm.Race{}},
 		{newBenchList(), workload{}},
 		{newBenchRun(), bench.Result{}},
 	} {
@@ -38,7 +39,8 @@ func TestJSONIsDocumented(t *testing.T) {
 }
 
 // jsonNames returns the names of all fields that a value of that type has in JSON. What pages of a
-// benchmark's results hold is in the help of dsm pages, and what their reports hold in that of dsm report.
+// benchmark's results hold is in the help of dsm pages, what their reports hold in that of dsm report, and what their
+// races hold in that of dsm races.
 func jsonNames(t reflect.Type) []string {
 	switch t.Kind() {
 	case reflect.Slice, reflect.Map, reflect.Pointer:
@@ -53,7 +55,7 @@ func jsonNames(t reflect.Type) []string {
 		if name != "" {
 			names = append(names, name)
 		}
-		if name != "busiest" && name != "report" {
+		if name != "busiest" && name != "report" && name != "races" {
 			names = append(names, jsonNames(f.Type)...)
 		}
 	}

@@ -47,6 +47,7 @@ type nodeFlags struct {
 	seeds   []string
 	members int
 	timeout time.Duration
+	races   bool
 }
 
 func newNode() *cobra.Command {
@@ -69,6 +70,7 @@ func newNode() *cobra.Command {
 	flags.StringVar(&f.http, "http", "", "`address` host:port at which to show what the space does, see go doc pagemesh/dsm/debug")
 	flags.IntVar(&f.members, "members", 0, "be ready only when the space has `N` members (environment "+dsm.EnvMembers+")")
 	flags.DurationVar(&f.timeout, "join-timeout", 0, "how long to try to join, and to wait for --members (default 15s; environment "+dsm.EnvJoin+")")
+	racesFlag(cmd, &f.races)
 	return cmd
 }
 
@@ -84,6 +86,7 @@ func (f *nodeFlags) config(cmd *cobra.Command) (dsm.Config, error) {
 		cfg.Seeds = f.seeds
 	}
 	cfg.Attach, cfg.Serve = "", f.socket
+	cfg.DetectRaces = cfg.DetectRaces || f.races
 	if f.members < 0 {
 		return cfg, usagef("--members %d: give a number from 1", f.members)
 	}

@@ -143,7 +143,9 @@ func (f *rankFlags) run(cmd *cobra.Command, command []string) error {
 // runProgram runs the program that is attached to this node.
 func runProgram(command []string, cfg dsm.Config, files []*os.File) error {
 	program := exec.Command(command[0], command[1:]...)
-	attached := dsm.Config{Attach: cfg.Serve, Rank: cfg.Rank, Members: cfg.Members, JoinTimeout: cfg.JoinTimeout}
+	attached := dsm.Config{
+		Attach: cfg.Serve, Rank: cfg.Rank, Members: cfg.Members, JoinTimeout: cfg.JoinTimeout, DetectRaces: cfg.DetectRaces,
+	}
 	program.Env = append(os.Environ(), attached.Environ()...)
 	program.Stdin, program.Stdout, program.Stderr = os.Stdin, os.Stdout, os.Stderr
 	program.ExtraFiles = files

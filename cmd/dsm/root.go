@@ -30,7 +30,7 @@ func newRoot() *cobra.Command {
 	root.SetFlagErrorFunc(flagError)
 	root.CompletionOptions.DisableDefaultCmd = true
 	root.SetHelpCommand(newHelp())
-	root.AddCommand(newRun(), newNode(), newBench(), newStatus(), newPages(), newReport(), newLocks(), newProfile(), newTrace(), newCompletion(), newVersion(), newKeeper(), newRank())
+	root.AddCommand(newRun(), newNode(), newBench(), newStatus(), newPages(), newReport(), newLocks(), newRaces(), newProfile(), newTrace(), newCompletion(), newVersion(), newKeeper(), newRank())
 	return root
 }
 

@@ -40,6 +40,7 @@ type runFlags struct {
 	access  *output.Choice
 	timeout time.Duration
 	report  bool
+	races   bool
 }
 
 func newRun() *cobra.Command {
@@ -65,6 +66,7 @@ func newRun() *cobra.Command {
 	f.access = accessFlag(cmd)
 	flags.DurationVar(&f.timeout, "join-timeout", time.Minute, "how long the first copy waits for the last")
 	flags.BoolVar(&f.report, "report", false, "say in the end what page traffic has cost, why, and what to change")
+	racesFlag(cmd, &f.races)
 	return cmd
 }
 
@@ -94,7 +96,10 @@ func (f *runFlags) run(cmd *cobra.Command, command []string) error {
 	if err != nil {
 		return err
 	}
-	nodes, err := localNodes(f.nodes, dsm.Config{Cluster: cfg.Cluster, Secret: cfg.Secret, JoinTimeout: f.timeout, DeadlockAfter: cfg.DeadlockAfter})
+	nodes, err := localNodes(f.nodes, dsm.Config{
+		Cluster: cfg.Cluster, Secret: cfg.Secret, JoinTimeout: f.timeout, DeadlockAfter: cfg.DeadlockAfter,
+		DetectRaces: f.races || cfg.DetectRaces,
+	})
 	if err != nil {
 		return err
 	}

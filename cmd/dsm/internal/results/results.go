@@ -56,6 +56,11 @@ func (r Report) WriteTable(w io.Writer, colour bool) error {
 			fmt.Fprintln(w, sentence)
 		}
 	}
+	for _, res := range r {
+		for _, race := range res.Races {
+			fmt.Fprintf(w, "%s has a data race: %v\n", res.Workload, race)
+		}
+	}
 	reported, err := r.writeReports(w)
 	pages := r.busiest()
 	if err != nil || reported || len(pages) == 0 {

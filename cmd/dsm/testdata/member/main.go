@@ -29,6 +29,7 @@ var tasks = map[string]func(s *dsm.Space, args []string) error{
 	"check": check,
 	"count": count,
 	"lock":  lock,
+	"race":  race,
 }
 
 func main() {
