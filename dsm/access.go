@@ -25,7 +25,7 @@ func (r *region) transfer(ctx context.Context, a pagetable.Access, o op, sp span
 	}
 	var last *batch
 	for sp.n > 0 {
-		b := r.fill(a, o, &sp, &buf)
+		b := r.fill(ctx, a, o, &sp, &buf)
 		if last != nil {
 			if err := last.wait(ctx); err != nil {
 				b.abandon(err)
@@ -53,7 +53,7 @@ func newBatchPool() sync.Pool {
 
 // fill serves pages from the front of sp until a batch of missing ones is under way or sp is empty,
 // and returns that batch, or nil if every page was here.
-func (r *region) fill(a pagetable.Access, o op, sp *span, buf *[]byte) *batch {
+func (r *region) fill(ctx context.Context, a pagetable.Access, o op, sp *span, buf *[]byte) *batch {
 	limit := max(2, min(batchPages, batchBytes>>r.shift))
 	var b *batch
 	var w *work
@@ -70,7 +70,7 @@ func (r *region) fill(a pagetable.Access, o op, sp *span, buf *[]byte) *batch {
 			continue
 		}
 		if b == nil {
-			b, w, site = r.newBatch(limit), r.s.getWork(), r.s.sites.here()
+			b, w, site = r.newBatch(limit), r.s.getWork(), r.s.sites.of(ctx)
 		}
 		wt.site = site
 		b.add(w, index, wt)

@@ -145,15 +145,15 @@ func (r *region) word(ctx context.Context, off int64, o wordOp) (v uint64, ok bo
 
 // slowWord fetches the page and performs o when it comes.
 func (r *region) slowWord(ctx context.Context, index uint64, in int, o wordOp) (v uint64, ok bool, err error) {
-	b := r.one(index, waiter{want: o.access(), op: opFunc, off: in, size: 8, fn: func(pg *page, frame []byte) { v, ok = pg.word(o, frame, in) }})
+	b := r.one(ctx, index, waiter{want: o.access(), op: opFunc, off: in, size: 8, fn: func(pg *page, frame []byte) { v, ok = pg.word(o, frame, in) }})
 	err = b.wait(ctx)
 	return v, ok, err
 }
 
 // one starts a batch of a single fault.
-func (r *region) one(index uint64, wt waiter) *batch {
+func (r *region) one(ctx context.Context, index uint64, wt waiter) *batch {
 	b, w := r.newBatch(1), r.s.getWork()
-	wt.site = r.s.sites.here()
+	wt.site = r.s.sites.of(ctx)
 	b.add(w, index, wt)
 	r.s.putWork(w)
 	b.group.finish(nil)

@@ -1,6 +1,7 @@
 package dsm
 
 import (
+	"context"
 	"fmt"
 	"runtime"
 	"slices"
@@ -57,6 +58,17 @@ func (t *siteCache) put(pc uintptr, site uint32) {
 	}
 }
 
+// askedAt is the key of the site of a program that has asked for something, in the context of what is done for it.
+type askedAt struct{}
+
+// of returns the line of the program that what is done with ctx is done for.
+func (t *sites) of(ctx context.Context) uint32 {
+	if site, ok := ctx.Value(askedAt{}).(uint32); ok {
+		return site
+	}
+	return t.here()
+}
+
 // here returns the line of the program that has called into this package, if this goroutine is the program's.
 func (t *sites) here() uint32 {
 	if !recording {
@@ -70,6 +82,21 @@ func (t *sites) here() uint32 {
 		site, _ = t.first(pcs[:n])
 	}
 	return site
+}
+
+// programPC returns where the innermost call into this package returns to, 0 if this goroutine is not the program's.
+func programPC() uintptr {
+	var pcs [maxCalls]uintptr
+	n := runtime.Callers(2, pcs[:])
+	for frames := runtime.CallersFrames(pcs[:n]); ; {
+		f, more := frames.Next()
+		switch {
+		case !ours(f.Function):
+			return f.PC + 1
+		case !more:
+			return 0
+		}
+	}
 }
 
 // first returns the site of the innermost call that is the program's, 0 if there is none. It returns false if a

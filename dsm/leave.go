@@ -193,7 +193,7 @@ func (r *region) retrieve(ctx context.Context, index uint64) error {
 	if r.release {
 		return r.s.intervals.release()
 	}
-	return r.one(index, waiter{want: pagetable.WriteAccess, op: opLeave}).wait(ctx)
+	return r.one(ctx, index, waiter{want: pagetable.WriteAccess, op: opLeave}).wait(ctx)
 }
 
 // awaitUnpinned returns when no view of this node holds the page. Nobody can take a new one.

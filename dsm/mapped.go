@@ -40,7 +40,9 @@ func (m *mapping) transfer(ctx context.Context, a pagetable.Access, o op, sp spa
 }
 
 func (m *mapping) touch(ctx context.Context, a pagetable.Access, sp span) error {
-	_, err := m.a.ask(ctx, question{kind: askTouch, region: m.meta.ID, span: sp, arg: uint64(a)})
+	_, err := m.a.ask(ctx, question{
+		kind: askTouch, region: m.meta.ID, span: sp, arg: uint64(a), site: uint64(programPC()),
+	})
 	return err
 }
 
@@ -61,7 +63,7 @@ func (m *mapping) pin(ctx context.Context, h hold) ([]byte, error) {
 	if m.viewed.news(h.elem) {
 		m.typed(arrayOf(h.elem, m.meta.Size))
 	}
-	q := question{kind: askPin, region: m.meta.ID, span: h.span, arg: uint64(h.access)}
+	q := question{kind: askPin, region: m.meta.ID, span: h.span, arg: uint64(h.access), site: uint64(h.site)}
 	if _, err := m.a.ask(ctx, q); err != nil {
 		return nil, err
 	}

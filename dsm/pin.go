@@ -50,7 +50,7 @@ func (r *region) pinPage(ctx context.Context, index uint64, h hold) error {
 		r.types.set(arrayOf(h.elem, r.meta.Load().Size))
 	}
 	in := r.part(index, h.span)
-	return r.one(index, waiter{want: h.access, op: opPin, off: int(in.off), size: int(in.n), pc: h.site}).wait(ctx)
+	return r.one(ctx, index, waiter{want: h.access, op: opPin, off: int(in.off), size: int(in.n), pc: h.site}).wait(ctx)
 }
 
 // part returns the part of a span that lies in a page, from the page's start.

@@ -375,6 +375,15 @@ func (q *question) right() (pagetable.Access, error) {
 	return a, nil
 }
 
+// asking returns a context that says which line of the program asks.
+func (p *program) asking(ctx context.Context, q question) context.Context {
+	site := uint32(0)
+	if sm := p.sampler.Load(); sm != nil && q.site != 0 {
+		site = p.s.sites.number(place{of: sm.symbols, pc: q.site - 1 - sm.shift})
+	}
+	return context.WithValue(ctx, askedAt{}, site)
+}
+
 func (p *program) touch(ctx context.Context, q question) error {
 	r, err := p.find(q)
 	if err != nil {
@@ -384,7 +393,7 @@ func (p *program) touch(ctx context.Context, q question) error {
 	if err != nil {
 		return err
 	}
-	return r.transfer(ctx, a, opTouch, q.span, nil)
+	return r.transfer(p.asking(ctx, q), a, opTouch, q.span, nil)
 }
 
 func (p *program) home(q question) (uint64, error) {
@@ -406,7 +415,7 @@ func (p *program) pin(ctx context.Context, q question) error {
 		return err
 	}
 	v := heldView{q.region, hold{span: q.span, access: a}}
-	if _, err := r.pin(ctx, v.h); err != nil {
+	if _, err := r.pin(p.asking(ctx, q), v.h); err != nil {
 		return err
 	}
 	p.mu.Lock()
