@@ -22,11 +22,11 @@ func TestCloneKnowsAllFields(t *testing.T) {
 	}{
 		{Machine{}, 5}, {node{}, 5}, {home{}, 8}, {rebuild{}, 7}, {mutexNode{}, 14}, {tenure{}, 2},
 		{death{}, 2}, {doubt{}, 2}, {mutexHome{}, 8}, {mutexFound{}, 5}, {barrierNode{}, 6}, {arrival{}, 2}, {barrierHome{}, 7},
-		{participant{}, 3}, {Message{}, 19}, {cluster{}, 12}, {host{}, 6}, {wait{}, 6}, {use{}, 5}, {record{}, 19},
+		{participant{}, 3}, {Message{}, 19}, {cluster{}, 12}, {host{}, 6}, {wait{}, 8}, {use{}, 5}, {record{}, 20},
 		{poolNode{}, 8}, {taker{}, 2}, {poolHome{}, 9}, {given{}, 3}, {request{}, 3},
-		{servedNode{}, 2}, {counterNode{}, 7}, {adder{}, 2}, {watcher{}, 3}, {servedHome{}, 2}, {counterHome{}, 6},
+		{servedNode{}, 3}, {counterNode{}, 7}, {adder{}, 2}, {watcher{}, 3}, {servedHome{}, 3}, {counterHome{}, 6},
 		{batch{}, 3}, {watching{}, 2}, {span{}, 2}, {electionNode{}, 8}, {observer{}, 2}, {electionHome{}, 7},
-		{candidate{}, 2}, {observing{}, 2}, {leader{}, 2},
+		{candidate{}, 2}, {observing{}, 2}, {leader{}, 2}, {condNode{}, 4}, {listener{}, 2}, {condHome{}, 3}, {signals{}, 3},
 	} {
 		if n := reflect.TypeOf(s.v).NumField(); n != s.fields {
 			t.Errorf("%T has %d fields, not %d: tell clone and fingerprint", s.v, n, s.fields)
@@ -174,6 +174,7 @@ func (p *print) record(r *record) {
 	for _, s := range r.led {
 		p.uint(s.above, s.to)
 	}
+	p.signals(r.signals)
 	p.bools(r.over)
 	p.uint(uint64(len(r.elected)))
 	for _, l := range r.elected {
@@ -200,7 +201,8 @@ func (p *print) host(h *host) {
 		p.uint(uint64(w.state), uint64(w.lock))
 		if w.state != over {
 			p.uint(uint64(w.tenure), w.seen, w.count)
-			p.bools(w.told)
+			p.signals(w.heard)
+			p.bools(w.told, w.enlisted)
 		}
 	}
 	if h.fate.alive() {

@@ -95,6 +95,9 @@ type wait struct {
 	seen uint64
 	// told: a holder knows that somebody waits for the mutex.
 	told bool
+	// Of a listener: the home knows of it, and what had happened to the condition by then.
+	enlisted bool
+	heard    signals
 }
 
 type waitState uint8
@@ -382,6 +385,7 @@ func (c *cluster) crash(h *host) {
 		p.taken -= h.taken(i)
 		p.mayBreak = p.mayBreak || h.uses[i].begun > 0 && c.locks[i].class == 0
 		p.unsure += h.adding(i)
+		c.deaf(h, i)
 	}
 	c.remove(h.id, View{Lost: []pagetable.NodeID{h.id}})
 	c.forget()
@@ -443,7 +447,7 @@ func (c *cluster) run(h *host, event func(r *Ready)) {
 		switch msg.Kind {
 		case Give:
 			gives = append(gives, Outgoing{h.id, msg})
-		case Elect:
+		case Elect, Notify:
 			elects = append(elects, Outgoing{h.id, msg})
 		}
 	}
@@ -451,7 +455,7 @@ func (c *cluster) run(h *host, event func(r *Ready)) {
 		switch o.Msg.Kind {
 		case Give:
 			gives = append(gives, o)
-		case Elect:
+		case Elect, Notify:
 			elects = append(elects, o)
 		}
 		c.send(h.id, o)

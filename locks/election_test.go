@@ -58,20 +58,21 @@ func (c *cluster) resign(h *host, w Waiter, spec lockSpec) {
 	})
 }
 
-// checkElected: whoever is elected has stood longer than all who still do. (After a view, another order holds.)
+// checkElected: whoever is elected, or gets a signal, has waited longer than all who still do. (After a view, another
+// order holds.)
 func (c *cluster) checkElected(elects []Outgoing) {
 	for _, o := range elects {
 		i := slices.IndexFunc(c.locks, func(l lockSpec) bool { return l.id == o.Msg.ID })
 		p, spec := &c.past[i], c.locks[i]
 		place := slices.IndexFunc(p.queue, func(q request) bool { return q.node == o.To && q.waiter == o.Msg.Waiter })
 		if len(c.views) == 1 {
-			if place < 0 || place > 0 && o.Msg.Reason == OK {
-				c.breaks("%v is elected to %s out of turn: %v stand", o.To, spec.name, p.queue)
+			if place < 0 || place > 0 && o.Msg.Reason == OK && len(elects) == 1 {
+				c.breaks("%v is served by %s out of turn: %v wait", o.To, spec.name, p.queue)
 				return
 			}
 			p.queue = slices.Delete(slices.Clone(p.queue), place, place+1)
 		}
-		if o.Msg.Reason == OK {
+		if o.Msg.Kind == Elect && o.Msg.Reason == OK {
 			p.elected = append(slices.Clip(p.elected), leader{o.To, o.Msg.Token})
 		}
 	}

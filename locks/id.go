@@ -49,6 +49,7 @@ const (
 	WaitGroup                  // a counter, too
 	Election                   // an election
 	Once                       // an election, which the leader ends when it is done
+	Cond                       // a condition
 
 	classEnd
 )
@@ -57,7 +58,7 @@ const (
 var classes = [...]struct {
 	name   string
 	letter byte
-}{Count: {"counter", 'c'}, WaitGroup: {"waitgroup", 'w'}, Election: {"election", 'e'}, Once: {"once", 'o'}}
+}{Count: {"counter", 'c'}, WaitGroup: {"waitgroup", 'w'}, Election: {"election", 'e'}, Once: {"once", 'o'}, Cond: {"cond", 'k'}}
 
 // String returns the name of the class, as LockStatus has it.
 func (c Class) String() string {

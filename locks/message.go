@@ -98,6 +98,16 @@ const (
 	ReportLeader
 	// HandElection tells an election's new home that it is over. Home to home: Name, Class.
 	HandElection
+	// Enlist says that one waits for a signal. Node to home: Name, Class, Waiter.
+	Enlist
+	// Enlisted says that the home knows. Home to node: ID, Waiter.
+	Enlisted
+	// Signal wakes one who waits. Node to home: Name, Class.
+	Signal
+	// Broadcast wakes all who wait. Node to home: Name, Class.
+	Broadcast
+	// Notify passes a signal on to a waiter. Home to node: ID, Waiter.
+	Notify
 
 	kindEnd
 )
@@ -113,6 +123,7 @@ var kindNames = [...]string{
 	ReportCounter: "ReportCounter", HandCounter: "HandCounter", HandAdder: "HandAdder",
 	Campaign: "Campaign", Elect: "Elect", Resign: "Resign", Observe: "Observe", Observed: "Observed",
 	ReportLeader: "ReportLeader", HandElection: "HandElection",
+	Enlist: "Enlist", Enlisted: "Enlisted", Signal: "Signal", Broadcast: "Broadcast", Notify: "Notify",
 }
 
 // Valid reports whether k is a kind of message. Bytes from outside must be checked with it.
@@ -130,7 +141,7 @@ func (k Kind) String() string {
 func (k Kind) toHome() bool {
 	switch k {
 	case Grant, Forward, Pass, Release, Withdrawn, Refuse, Give, Deny, Recall, Added, Reached,
-		Elect, Observed:
+		Elect, Observed, Enlisted, Notify:
 		return false
 	}
 	return true

@@ -76,7 +76,7 @@ func (n *node) step(from pagetable.NodeID, msg Message, r *Ready) {
 			impossible(from, msg, nil)
 		}
 		n.stepPool(p, msg, r)
-	case Added, Reached, Elect, Observed:
+	case Added, Reached, Elect, Observed, Enlisted, Notify:
 		n.served.step(from, msg, r)
 	default:
 		b := n.barriers[barrierKey{id: msg.ID, parties: msg.Parties}]

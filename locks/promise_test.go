@@ -37,6 +37,8 @@ type record struct {
 	elected []leader
 	over    bool
 
+	signals signals // to a condition
+
 	// mayBreak: a node that took part, or the home, has crashed, or views have followed each other faster
 	// than the homes could hand the barrier over.
 	mayBreak bool
@@ -71,7 +73,7 @@ func (c *cluster) arrived(from pagetable.NodeID, h *host, msg Message) {
 		c.checkTurn(h, i)
 	case Release:
 		h.uses[i].phase = msg.Phase
-	case Take, Drop, Campaign, Forgo:
+	case Take, Drop, Campaign, Enlist, Forgo:
 		c.queued(from, i, msg)
 	}
 }
@@ -93,7 +95,7 @@ func (c *cluster) checkTurn(h *host, lock int) {
 // queued notes that a request for permits has reached the home, or was dropped there.
 func (c *cluster) queued(from pagetable.NodeID, lock int, msg Message) {
 	p := &c.past[lock]
-	if msg.Kind == Take || msg.Kind == Campaign {
+	if msg.Kind == Take || msg.Kind == Campaign || msg.Kind == Enlist {
 		p.queue = append(slices.Clip(p.queue), request{from, msg.Waiter, msg.Count})
 		return
 	}
@@ -160,6 +162,8 @@ func (c *cluster) woken(h *host, k Woken) {
 		}
 	case spec.elects():
 		c.electionEnded(h, w, k)
+	case spec.class == Cond:
+		c.condEnded(h, w, k)
 	case spec.class != 0:
 		c.counted(h, w, k)
 	case spec.parties > 0:
@@ -404,12 +408,8 @@ func (c *cluster) checkQuiet() {
 				left += c.checkQuietHost(h, i)
 			}
 		}
-		if spec.elects() {
-			c.checkQuietElection(i)
-			continue
-		}
 		if spec.class != 0 {
-			c.checkQuietCounter(i)
+			c.checkQuietServed(i)
 			continue
 		}
 		if p := c.past[i]; spec.parties > 0 && !p.mayBreak && p.passed+p.canceled+left != p.begun {

@@ -24,6 +24,7 @@ var update = flag.Bool("update", false, "write what happens into testdata instea
 //	counter c at n1
 //	election e at n1
 //	once o at n1
+//	condition k at n1
 //
 // Then each line that is not indented is an event, and the indented lines after it are what comes of
 // it: messages that are sent, and waits that end. A message from a node to itself has arrived with the
@@ -33,6 +34,7 @@ var update = flag.Bool("update", false, "write what happens into testdata instea
 //	n2 takes 2 of s, n2 takes 2 of s of 4, n2 reads rw, n2 writes rw, n2 puts s (who took first)
 //	n2 adds 3 to c, n2 watches c from 5
 //	n2 stands for e, n2 resigns e, n2 ends e (who leads), n2 asks who leads e, n2 observes e
+//	n2 listens to k, n2 signals k, n2 wakes all of k
 //	n1→n2                the first message under way from n1 to n2 arrives
 //	n1→n2 is lost        what n1, which has crashed, had sent to n2 never arrives
 //	everything arrives   until nothing is under way, in the order of the nodes
@@ -113,6 +115,8 @@ func (s *scenario) header(words []string) bool {
 		s.specs = append(s.specs, counterSpec(words[1]))
 	case "election":
 		s.specs = append(s.specs, electionSpec(words[1]))
+	case "condition":
+		s.specs = append(s.specs, condSpec(words[1]))
 	case "once":
 		s.specs = append(s.specs, onceSpec(words[1]))
 	default:
@@ -205,8 +209,11 @@ func (s *scenario) parse(words []string) event {
 		e.kind, e.lock, e.count = begin, s.lock(last), 1
 	case "writes":
 		e.kind, e.lock, e.count = begin, s.lock(last), Everything
-	case "stands", "asks", "observes":
-		counts := map[string]uint64{"stands": 1, "asks": watchFrom, "observes": watchFrom + 1}
+	case "stands", "asks", "observes", "listens", "signals", "wakes":
+		counts := map[string]uint64{
+			"stands": 1, "asks": watchFrom, "observes": watchFrom + 1,
+			"listens": enlisting, "signals": signaling, "wakes": broadcasting,
+		}
 		e.kind, e.lock, e.count = begin, s.lock(last), counts[words[1]]
 	case "resigns", "ends":
 		e.kind, e.w = end, s.holder(e.node, s.lock(last))
@@ -295,6 +302,8 @@ func statusText(l LockStatus) string {
 		fmt.Fprintf(&b, " %d of %d free, others at %v, waiting %v", l.Free, l.Permits, l.Holders, l.Waiting)
 	case "counter":
 		fmt.Fprintf(&b, " is %d, watched from %v", l.Value, l.Waiting)
+	case "cond":
+		fmt.Fprintf(&b, " waiting %v", l.Waiting)
 	case "election", "once":
 		fmt.Fprintf(&b, " led by %v, waiting %v, token %v, over %v", l.Holder, l.Waiting, l.Token, l.Over)
 	default:

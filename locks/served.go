@@ -60,11 +60,33 @@ func (m *Machine) Observe(lock Served, known Token, w Waiter, r *Ready) {
 	}
 }
 
-// CancelServed ends what Add, Watch, Campaign or Observe began. True: w is forgotten, and no Woken comes for it.
+// CancelServed ends what Add, Watch, Campaign, Observe or Enlist began. True: w is forgotten, and no Woken comes for it.
 // False: its Woken is out already; or it adds, which counts, and its Woken comes as usual.
 func (m *Machine) CancelServed(lock Served, w Waiter, r *Ready) bool {
 	m.begin(r)
 	canceled := m.node.served.cancel(lock, w, r)
 	m.finish(r)
 	return canceled
+}
+
+// Enlist begins a wait for a signal. First enlisting is woken, when the home knows of the wait, so that every signal
+// of whoever comes to know of it later counts; then w, by a signal, by a new epoch, or for no reason. If the node is
+// leaving, enlisting is woken with Leaving, and w never. CancelServed of one of them ends both.
+func (m *Machine) Enlist(lock Served, enlisting, w Waiter, r *Ready) {
+	if n := m.enter(enlisting, r); n != nil {
+		n.cond(lock, &m.view).enlist(listener{enlisting, w}, r)
+		m.finish(r)
+	}
+}
+
+// Signal wakes one who waits for the condition, if there is one, or all of them. What was written before must be on
+// its way before the Ready is performed.
+func (m *Machine) Signal(lock Served, all bool, r *Ready) {
+	kind := Signal
+	if all {
+		kind = Broadcast
+	}
+	m.begin(r)
+	m.node.served.cond(lock, &m.view).signal(kind, r)
+	m.finish(r)
 }

@@ -2,6 +2,7 @@ package locks
 
 import (
 	"cmp"
+	"math"
 
 	"pagemesh/pagetable"
 )
@@ -10,10 +11,13 @@ import (
 type servedHome struct {
 	counters  map[ID]*counterHome
 	elections map[ID]*electionHome
+	conds     map[ID]*condHome
 }
 
 func newServedHome() servedHome {
-	return servedHome{counters: make(map[ID]*counterHome), elections: make(map[ID]*electionHome)}
+	return servedHome{
+		counters: make(map[ID]*counterHome), elections: make(map[ID]*electionHome), conds: make(map[ID]*condHome),
+	}
 }
 
 // counter returns the entry of the counter that msg names and makes it at the first use.
@@ -38,6 +42,17 @@ func (h *servedHome) election(msg Message) *electionHome {
 	return e
 }
 
+// cond returns the entry of the condition that msg names and makes it at the first use.
+func (h *servedHome) cond(msg Message) *condHome {
+	c := h.conds[msg.ID]
+	if c == nil {
+		c = &condHome{lock: Served{msg.Class, msg.Name}, id: msg.ID}
+		h.conds[msg.ID] = c
+	}
+	checkCollision(msg.ID, msg.Name, c.lock.Name)
+	return c
+}
+
 // request takes a message of a node in the ordinary course of things.
 func (h *servedHome) request(from pagetable.NodeID, msg Message, r *Ready) {
 	switch msg.Kind {
@@ -55,6 +70,12 @@ func (h *servedHome) request(from pagetable.NodeID, msg Message, r *Ready) {
 			impossible(from, msg, nil)
 		}
 		e.resign(from, msg, r)
+	case Enlist:
+		h.cond(msg).enlist(from, msg, r)
+	case Signal:
+		h.cond(msg).notify(1, r)
+	case Broadcast:
+		h.cond(msg).notify(math.MaxInt, r)
 	case Forgo:
 		h.forgo(from, msg)
 	default:
@@ -63,12 +84,14 @@ func (h *servedHome) request(from pagetable.NodeID, msg Message, r *Ready) {
 }
 
 func (h *servedHome) forgo(from pagetable.NodeID, msg Message) {
-	c, e := h.counters[msg.ID], h.elections[msg.ID]
+	c, e, k := h.counters[msg.ID], h.elections[msg.ID], h.conds[msg.ID]
 	switch {
 	case c != nil:
 		c.unwatch(from, msg)
 	case e != nil:
 		e.forgo(from, msg)
+	case k != nil:
+		k.forgo(from, msg)
 	default:
 		impossible(from, msg, nil)
 	}
@@ -92,6 +115,7 @@ func (h *servedHome) newEpoch(self pagetable.NodeID, v *View, r *Ready) {
 			delete(h.elections, id)
 		}
 	}
+	clear(h.conds) // who listened is woken
 }
 
 // adopt takes up what a lock's home before has handed over.

@@ -10,10 +10,13 @@ import (
 type servedNode struct {
 	counters  map[ID]*counterNode
 	elections map[ID]*electionNode
+	conds     map[ID]*condNode
 }
 
 func newServedNode() servedNode {
-	return servedNode{counters: make(map[ID]*counterNode), elections: make(map[ID]*electionNode)}
+	return servedNode{
+		counters: make(map[ID]*counterNode), elections: make(map[ID]*electionNode), conds: make(map[ID]*condNode),
+	}
 }
 
 // counter returns the entry of the counter and makes it at the first use.
@@ -40,6 +43,18 @@ func (n *servedNode) election(lock Served, v *View) *electionNode {
 	return e
 }
 
+// cond returns the entry of the condition and makes it at the first use.
+func (n *servedNode) cond(lock Served, v *View) *condNode {
+	id := lock.ID()
+	c := n.conds[id]
+	if c == nil {
+		c = &condNode{lock: lock, id: id, home: v.Home(id)}
+		n.conds[id] = c
+	}
+	checkCollision(id, lock.Name, c.lock.Name)
+	return c
+}
+
 // step takes a message from a home.
 func (n *servedNode) step(from pagetable.NodeID, msg Message, r *Ready) {
 	switch msg.Kind {
@@ -55,6 +70,12 @@ func (n *servedNode) step(from pagetable.NodeID, msg Message, r *Ready) {
 			impossible(from, msg, nil)
 		}
 		n.stepElection(e, from, msg, r)
+	case Enlisted, Notify:
+		c := n.conds[msg.ID]
+		if c == nil {
+			impossible(from, msg, nil)
+		}
+		n.stepCond(c, msg, r)
 	}
 }
 
@@ -74,11 +95,22 @@ func (n *servedNode) stepElection(e *electionNode, from pagetable.NodeID, msg Me
 	}
 }
 
+func (n *servedNode) stepCond(c *condNode, msg Message, r *Ready) {
+	if msg.Kind == Enlisted {
+		c.enlisted(msg, r)
+	} else {
+		c.notified(msg, r)
+	}
+}
+
 // cancel ends a wait for a lock and reports whether it could.
 func (n *servedNode) cancel(lock Served, w Waiter, r *Ready) bool {
 	id := lock.ID()
 	if c := n.counters[id]; c != nil {
 		return c.cancelAdd(w) || c.cancelWatch(w, r)
+	}
+	if c := n.conds[id]; c != nil {
+		return c.cancel(w, r)
 	}
 	e := n.elections[id]
 	return e != nil && e.cancel(w, r)
@@ -94,6 +126,10 @@ func (n *servedNode) report(v *View, r *Ready) {
 			delete(n.elections, id)
 		}
 	}
+	for _, id := range sortedKeys(n.conds, cmp.Compare) {
+		n.conds[id].newEpoch(r)
+	}
+	clear(n.conds)
 }
 
 // askAgain repeats what the new epoch has cut off.
@@ -114,6 +150,11 @@ func (n *servedNode) idle() bool {
 	}
 	for _, e := range n.elections {
 		if !e.idle() {
+			return false
+		}
+	}
+	for _, c := range n.conds {
+		if len(c.waiters) > 0 {
 			return false
 		}
 	}

@@ -14,11 +14,13 @@ func counterSpec(name string, counts ...uint64) lockSpec {
 	return lockSpec{name: name, class: Count, counts: counts, id: Served{Count, name}.ID()}
 }
 
+func (l lockSpec) counter() bool { return l.class == Count || l.class == WaitGroup }
+
 func (l lockSpec) served() Served { return Served{l.class, l.name} }
 
 // ordered reports whether a wait must not end before another that came before it at its node.
 func (l lockSpec) ordered(w, before wait) bool {
-	return l.class == 0 || !l.elects() && w.count < watchFrom && before.count < watchFrom
+	return l.class == 0 || l.counter() && w.count < watchFrom && before.count < watchFrom
 }
 
 // span is the values of a counter that an addition has led it over.
@@ -26,8 +28,12 @@ type span struct{ above, to uint64 }
 
 func (c *cluster) beginServed(h *host, spec lockSpec, w Waiter, r *Ready) {
 	o := &h.waits[w-1]
-	if spec.elects() {
+	switch {
+	case spec.elects():
 		c.beginElection(h, spec, w, r)
+		return
+	case spec.class == Cond:
+		c.beginCond(h, spec, w, r)
 		return
 	}
 	o.seen = c.past[o.lock].known
@@ -40,9 +46,13 @@ func (c *cluster) beginServed(h *host, spec lockSpec, w Waiter, r *Ready) {
 
 // cancelServed gives a wait up. An addition that is under way ends in the usual way.
 func (c *cluster) cancelServed(h *host, w Waiter, spec lockSpec) {
+	if spec.class == Cond {
+		c.cancelCond(h, w, spec)
+		return
+	}
 	o := &h.waits[w-1]
 	o.state = over
-	if o.count < watchFrom && !spec.elects() {
+	if o.count < watchFrom && spec.counter() {
 		if !c.canceled(h, w, spec) {
 			o.state = canceling
 		}
@@ -110,7 +120,7 @@ func (c *cluster) forget() {
 			used, kept := h.m.node.served.counters[spec.id], h.m.home.served.counters[spec.id]
 			return used != nil || kept != nil || c.handsOver(h, spec.id)
 		}
-		if spec.class != 0 && !spec.elects() && !slices.ContainsFunc(c.hosts, knows) {
+		if spec.counter() && !slices.ContainsFunc(c.hosts, knows) {
 			p := &c.past[i]
 			p.added, p.known, p.led = 0, 0, nil // what is under way may still count
 		}
@@ -163,6 +173,11 @@ func (n servedNode) clone() servedNode {
 		e.candidates, e.observers = slices.Clone(o.candidates), slices.Clone(o.observers)
 		k.elections[id] = &e
 	}
+	for id, o := range n.conds {
+		e := *o
+		e.waiters = slices.Clone(o.waiters)
+		k.conds[id] = &e
+	}
 	return k
 }
 
@@ -177,6 +192,11 @@ func (h servedHome) clone() servedHome {
 		e := *o
 		e.queue, e.observers = slices.Clone(o.queue), slices.Clone(o.observers)
 		k.elections[id] = &e
+	}
+	for id, o := range h.conds {
+		e := *o
+		e.queue = slices.Clone(o.queue)
+		k.conds[id] = &e
 	}
 	return k
 }
@@ -194,6 +214,9 @@ func (p *print) servedNode(n *servedNode) {
 	}
 	for _, id := range sortedKeys(n.elections, cmp.Compare) {
 		p.electionNode(n.elections[id])
+	}
+	for _, id := range sortedKeys(n.conds, cmp.Compare) {
+		p.condNode(n.conds[id])
 	}
 }
 
@@ -213,6 +236,20 @@ func (p *print) servedHome(h *servedHome) {
 	for _, id := range sortedKeys(h.elections, cmp.Compare) {
 		p.electionHome(h.elections[id])
 	}
+	for _, id := range sortedKeys(h.conds, cmp.Compare) {
+		p.condHome(h.conds[id])
+	}
 }
 
 func (p *print) watcher(w watcher) { p.uint(uint64(w.w), fold(w.low), fold(w.high)) }
+
+func (c *cluster) checkQuietServed(lock int) {
+	switch spec := c.locks[lock]; {
+	case spec.elects():
+		c.checkQuietElection(lock)
+	case spec.class == Cond:
+		c.checkQuietCond(lock)
+	default:
+		c.checkQuietCounter(lock)
+	}
+}

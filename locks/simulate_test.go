@@ -94,6 +94,9 @@ func newSimulation(seed uint64) *simulation {
 		specs = append(specs, counterSpec("c", 1, 2, watchFrom+10))
 	}
 	if rng.IntN(2) == 0 {
+		specs = append(specs, condSpec("k", enlisting, enlisting, signaling), condSpec("all", enlisting, enlisting, enlisting, broadcasting))
+	}
+	if rng.IntN(2) == 0 {
 		specs = append(specs, electionSpec("e", 1, watchFrom, watchFrom+1), onceSpec("o", 1, 1, 1, 1, 1, 1, 2))
 	}
 	if rng.IntN(2) == 0 {

@@ -55,6 +55,9 @@ func (m *Machine) Status() []LockStatus {
 	for _, e := range m.home.served.elections {
 		all = append(all, e.status())
 	}
+	for _, e := range m.home.served.conds {
+		all = append(all, e.status())
+	}
 	slices.SortFunc(all, func(a, b LockStatus) int {
 		return cmp.Or(cmp.Compare(a.Name, b.Name), cmp.Compare(a.Kind, b.Kind))
 	})
@@ -118,6 +121,14 @@ func (e *electionHome) status() LockStatus {
 		Over: e.over,
 	}
 	for _, q := range e.queue {
+		s.Waiting = append(s.Waiting, q.node)
+	}
+	return s
+}
+
+func (c *condHome) status() LockStatus {
+	s := LockStatus{Name: c.lock.Name, Kind: c.lock.Class.String()}
+	for _, q := range c.queue {
 		s.Waiting = append(s.Waiting, q.node)
 	}
 	return s

@@ -89,6 +89,11 @@ var layouts = [kindEnd]fields{
 	Observed:      hasID | hasToken | hasWaiter | hasLeader,
 	ReportLeader:  served | hasToken | hasReason,
 	HandElection:  served,
+	Enlist:        served | hasWaiter,
+	Enlisted:      hasID | hasWaiter,
+	Signal:        served,
+	Broadcast:     served,
+	Notify:        hasID | hasWaiter,
 }
 
 // maxCount bounds Message.Count: more goroutines than one process can have.
