@@ -46,6 +46,9 @@ func someQuestions() []question {
 		{id: 18, kind: askCampaign, span: span{off: int64(locks.Once)}, arg: 7, data: data},
 		{id: 19, kind: askResign, span: span{int64(locks.Once), 1}, arg: 7, data: data},
 		{id: 20, kind: askObserve, span: span{off: int64(locks.Election)}, arg: 1<<64 - 1, data: data},
+		{id: 21, kind: askEnlist, span: span{off: int64(locks.Cond)}, arg: 8, data: data},
+		{id: 22, kind: askListen, arg: 8},
+		{id: 23, kind: askSignal, span: span{int64(locks.Cond), 1}, data: data},
 		{id: 13, kind: askCause, region: 1, span: span{off: 4096}},
 	}
 }

@@ -52,6 +52,8 @@ func (k askKind) fits(c locks.Class) bool {
 	switch k {
 	case askAdd, askWatch:
 		return c == locks.Count || c == locks.WaitGroup
+	case askEnlist, askSignal:
+		return c == locks.Cond
 	case askCampaign, askObserve:
 		return c == locks.Election || c == locks.Once
 	}
@@ -60,6 +62,10 @@ func (k askKind) fits(c locks.Class) bool {
 
 // operate begins what a program wants of a lock.
 func (p *program) operate(ctx context.Context, q question) {
+	if q.kind == askListen {
+		p.hear(ctx, q)
+		return
+	}
 	lock, err := q.lock()
 	if err != nil {
 		p.endSync(q, 0, nil, err)
@@ -69,14 +75,21 @@ func (p *program) operate(ctx context.Context, q question) {
 	case askAdd:
 		p.s.intervals.before(func(number uint32) {
 			p.s.races.released(lock.ID())
-			p.await(ctx, q, addition{lock, int64(q.arg)}, number)
+			p.await(ctx, q, addition{servedLock{lock}, int64(q.arg)}, number)
 		})
 	case askWatch:
-		p.await(ctx, q, watch{lock, condition{int64(q.arg), q.n == 1}}, 0)
+		p.await(ctx, q, watch{servedLock{lock}, condition{int64(q.arg), q.n == 1}}, 0)
 	case askCampaign:
 		p.campaign(ctx, q, lock)
+	case askEnlist:
+		p.enlist(ctx, q, lock)
+	case askSignal:
+		p.s.intervals.before(func(number uint32) {
+			p.s.sync.signal(lock, q.n == 1)
+			p.s.intervals.after(number, func() { p.endSync(q, 0, nil, p.s.closed()) })
+		})
 	case askObserve:
-		p.begin(ctx, &syncWaiter{op: observation{lock, q.arg}}, func(how wakening) {
+		p.begin(ctx, &syncWaiter{op: observation{servedLock{lock}, q.arg}}, func(how wakening) {
 			p.endSync(q, uint64(how.Token), binary.AppendUvarint(nil, uint64(how.Node)), how.error())
 		})
 	}
@@ -149,7 +162,7 @@ func (p *program) campaign(ctx context.Context, q question, lock locks.Served) {
 		p.endSync(q, 0, nil, err)
 		return
 	}
-	p.begin(ctx, &syncWaiter{op: candidacy{&e.nodeElection}}, func(how wakening) {
+	p.begin(ctx, &syncWaiter{op: e.candidacy()}, func(how wakening) {
 		if how.err != nil || how.Err != locks.OK {
 			p.exitElection(q.arg, e)
 		}

@@ -72,6 +72,12 @@ const (
 	askCampaign
 	askResign
 	askObserve
+	// askEnlist makes the program a listener to the condition that is called data, of class off; arg is the listener's
+	// number in the program. askListen waits for a signal to that listener, once. askSignal wakes one who listens
+	// to the condition, or all if n is 1.
+	askEnlist
+	askListen
+	askSignal
 	askKindEnd
 )
 
@@ -79,7 +85,7 @@ const (
 func (k askKind) bringsDescriptor() bool { return k == askAttach || k == askRegion || k == askEcho }
 
 // attachVersion is the version of this protocol. A program and a node of different versions part.
-const attachVersion = 5
+const attachVersion = 6
 
 const (
 	questionFields = 8

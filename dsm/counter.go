@@ -27,6 +27,9 @@ type servedLocks interface {
 	add(ctx context.Context, lock locks.Served, delta int64) (value int64, err error)
 	watch(ctx context.Context, lock locks.Served, until condition) (value int64, err error)
 	election(lock locks.Served) election
+	// enlist returns when the lock's home knows that somebody waits for a signal.
+	enlist(ctx context.Context, lock locks.Served) (listener, error)
+	signal(ctx context.Context, lock locks.Served, all bool) error
 }
 
 // condition is that a number is at least, or at most, some bound.

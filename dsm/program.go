@@ -42,6 +42,7 @@ type program struct {
 	mutexes map[uint64]*programMutex           // by the Mutex value's number in the program
 	pools   map[uint64]*programPool            // by the number of the RWMutex or Semaphore value there
 	elected map[uint64]*programElection        // by the number of the Election or Once value there
+	listen  map[uint64]*programListener        // by the listener's number in the program
 	loans   map[locks.ID]int                   // indexes of loans
 	holds   map[heldView]int                   // views that the program holds, and how often
 }
@@ -62,7 +63,8 @@ func newProgram(s *node, conn *net.UnixConn) *program {
 	return &program{
 		s: s, conn: newAttachConn(conn, maxQuestion),
 		waits: map[uint64]context.CancelCauseFunc{}, mutexes: map[uint64]*programMutex{},
-		pools: map[uint64]*programPool{}, elected: map[uint64]*programElection{}, loans: map[locks.ID]int{}, holds: map[heldView]int{},
+		pools: map[uint64]*programPool{}, elected: map[uint64]*programElection{},
+		listen: map[uint64]*programListener{}, loans: map[locks.ID]int{}, holds: map[heldView]int{},
 	}
 }
 
@@ -214,7 +216,7 @@ func (p *program) question(q question) error {
 		return err
 	}
 	switch q.kind {
-	case askLock, askTake, askWait, askAdd, askWatch, askCampaign, askObserve:
+	case askLock, askTake, askWait, askAdd, askWatch, askCampaign, askObserve, askEnlist, askListen, askSignal:
 		p.waitSync(ctx, q)
 		return nil
 	}
@@ -464,6 +466,7 @@ func (p *program) release() {
 	}
 	p.mu.Unlock()
 	p.asked.Wait()
+	p.stopListening()
 	if err := p.echo.close(); err != nil {
 		p.s.log.Warn("the memory of an echo stays", "error", err)
 	}

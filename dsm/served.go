@@ -7,57 +7,59 @@ import (
 	"pagemesh/locks"
 )
 
-// operation is what somebody waits for of a lock that its home serves.
+// operation is what somebody waits for of a lock that its home serves. The caller holds the engine's mu.
 type operation interface {
 	// served returns the lock.
 	served() locks.Served
-	begin(m *locks.Machine, w locks.Waiter, r *locks.Ready)
+	begin(e *syncEngine, w locks.Waiter)
+	// cancel gives the wait up, and reports whether it is over with that.
+	cancel(e *syncEngine, w locks.Waiter) bool
+}
+
+// servedLock is the lock that an operation is about.
+type servedLock struct{ lock locks.Served }
+
+func (l servedLock) served() locks.Served { return l.lock }
+
+func (l servedLock) cancel(e *syncEngine, w locks.Waiter) bool {
+	return e.m.CancelServed(l.lock, w, &e.rd)
 }
 
 // addition is an operation on a counter.
 type addition struct {
-	lock  locks.Served
+	servedLock
 	delta int64
 }
 
-func (o addition) served() locks.Served { return o.lock }
-
-func (o addition) begin(m *locks.Machine, w locks.Waiter, r *locks.Ready) {
-	m.Add(o.lock, o.delta, w, r)
-}
+func (o addition) begin(e *syncEngine, w locks.Waiter) { e.m.Add(o.lock, o.delta, w, &e.rd) }
 
 // watch is an operation on a counter.
 type watch struct {
-	lock  locks.Served
+	servedLock
 	until condition
 }
 
-func (o watch) served() locks.Served { return o.lock }
-
-func (o watch) begin(m *locks.Machine, w locks.Waiter, r *locks.Ready) {
+func (o watch) begin(e *syncEngine, w locks.Waiter) {
 	low, high := o.until.span()
-	m.Watch(o.lock, low, high, w, r)
+	e.m.Watch(o.lock, low, high, w, &e.rd)
 }
 
 // candidacy is an operation on an election.
-type candidacy struct{ e *nodeElection }
-
-func (o candidacy) served() locks.Served { return o.e.lock }
-
-func (o candidacy) begin(m *locks.Machine, w locks.Waiter, r *locks.Ready) {
-	m.Campaign(o.e.lock, w, r)
+type candidacy struct {
+	servedLock
+	by *nodeElection
 }
+
+func (o candidacy) begin(e *syncEngine, w locks.Waiter) { e.m.Campaign(o.lock, w, &e.rd) }
 
 // observation is an operation on an election.
 type observation struct {
-	lock  locks.Served
+	servedLock
 	known uint64
 }
 
-func (o observation) served() locks.Served { return o.lock }
-
-func (o observation) begin(m *locks.Machine, w locks.Waiter, r *locks.Ready) {
-	m.Observe(o.lock, locks.Token(o.known), w, r)
+func (o observation) begin(e *syncEngine, w locks.Waiter) {
+	e.m.Observe(o.lock, locks.Token(o.known), w, &e.rd)
 }
 
 // add implements servedLocks. It lets others acquire, and acquires.
@@ -70,13 +72,13 @@ func (s *node) add(ctx context.Context, lock locks.Served, delta int64) (value i
 		return 0, err
 	}
 	s.races.released(lock.ID())
-	how, err := s.sync.operate(ctx, &syncWaiter{op: addition{lock, delta}, begun: r.write})
+	how, err := s.sync.operate(ctx, &syncWaiter{op: addition{servedLock{lock}, delta}, begun: r.write})
 	return how.Value, errors.Join(err, r.complete())
 }
 
 // watch implements servedLocks. It acquires.
 func (s *node) watch(ctx context.Context, lock locks.Served, until condition) (value int64, err error) {
-	how, err := s.sync.operate(ctx, &syncWaiter{op: watch{lock, until}})
+	how, err := s.sync.operate(ctx, &syncWaiter{op: watch{servedLock{lock}, until}})
 	return how.Value, err
 }
 
@@ -102,9 +104,11 @@ type nodeElection struct {
 // election implements servedLocks.
 func (s *node) election(lock locks.Served) election { return &nodeElection{e: &s.sync, lock: lock} }
 
+func (n *nodeElection) candidacy() candidacy { return candidacy{servedLock{n.lock}, n} }
+
 // campaign implements election. It acquires.
 func (n *nodeElection) campaign(ctx context.Context) (token uint64, err error) {
-	how, err := n.e.operate(ctx, &syncWaiter{op: candidacy{n}})
+	how, err := n.e.operate(ctx, &syncWaiter{op: n.candidacy()})
 	return uint64(how.Token), err
 }
 
@@ -130,7 +134,7 @@ func (n *nodeElection) resignReleased(over bool) error {
 
 // observe implements election. It acquires.
 func (n *nodeElection) observe(ctx context.Context, known uint64) (Leader, error) {
-	how, err := n.e.operate(ctx, &syncWaiter{op: observation{n.lock, known}})
+	how, err := n.e.operate(ctx, &syncWaiter{op: observation{servedLock{n.lock}, known}})
 	return Leader{how.Node, uint64(how.Token)}, err
 }
 

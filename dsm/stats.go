@@ -127,7 +127,7 @@ type Status struct {
 // LockStatus is one lock or barrier as its home sees it.
 type LockStatus struct {
 	Name     string             `json:"name"`
-	Kind     string             `json:"kind"`     // "mutex", "rwmutex", "semaphore", "barrier", "counter", "waitgroup", "election" or "once"
+	Kind     string             `json:"kind"`     // "mutex", "rwmutex", "semaphore", "barrier", "counter", "waitgroup", "election", "once" or "cond"
 	Home     pagetable.NodeID   `json:"home"`     // the node that keeps its queue or count
 	Holder   pagetable.NodeID   `json:"holder"`   // of a mutex, or of a writer: where it is or was last held; of an election: the leader; 0 if nowhere
 	Holders  []pagetable.NodeID `json:"holders"`  // that have permits, or the right to read; in use or kept

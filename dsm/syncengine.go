@@ -227,7 +227,7 @@ func (e *syncEngine) begin(w *syncWaiter) {
 		case w.pool != nil:
 			e.m.Take(w.pool.name, w.pool.size, w.count, w.id, &e.rd)
 		case w.op != nil:
-			w.op.begin(e.m, w.id, &e.rd)
+			w.op.begin(e, w.id)
 		default:
 			e.s.races.released(w.lockID())
 			e.m.Wait(w.barrier, w.parties, w.id, &e.rd)
@@ -315,7 +315,7 @@ func (e *syncEngine) withdraw(w *syncWaiter) (canceled bool) {
 	case w.pool != nil:
 		return e.m.CancelTake(w.pool.name, w.pool.size, w.id, &e.rd)
 	case w.op != nil:
-		return e.m.CancelServed(w.op.served(), w.id, &e.rd)
+		return w.op.cancel(e, w.id)
 	}
 	e.m.CancelWait(locks.BarrierID(w.barrier), w.parties, w.id, &e.rd)
 	return false
@@ -352,7 +352,7 @@ func (e *syncEngine) perform(out *transport.Outbox) {
 // acquire makes this node see what happened before the waits that have ended. The caller holds e.mu.
 func (e *syncEngine) acquire() {
 	for _, k := range e.rd.Wake {
-		if w := e.waiters[k.Waiter]; w != nil && k.Err == locks.OK {
+		if w := e.waiters[k.Waiter]; w != nil && (k.Err.Holds() || k.Err == locks.Over) {
 			e.s.races.acquired(w.lockID())
 		}
 	}
@@ -386,7 +386,7 @@ func (e *syncEngine) has(w *syncWaiter) {
 		}
 	case w.op != nil:
 		if c, ok := w.op.(candidacy); ok {
-			c.e.leader = w.id
+			c.by.leader = w.id
 		}
 	}
 }

@@ -18,7 +18,8 @@ const locksLong = `Show the locks and barriers of a running space as their homes
 last held a mutex, who reads or writes, who has permits of a semaphore and how many are
 free, who waits, how often it was taken; how many have arrived at a barrier; what a
 counter or a wait group has come to, and who waits for more or less; who leads, and
-who stands for an election; whether something to be done once is done. Below a mutex or
+who stands for an election; whether something to be done once is done; who waits for
+a condition. Below a mutex or
 read/write mutex are the goroutines that have it and that wait for it, with their lines,
 and who waits for whom if that is a deadlock.
 What is taken again where it was last held takes no message, and is not counted.
