@@ -28,7 +28,7 @@ const (
 	callPages                       // JSON PageQuery → JSON []PageStats
 	callLocks                       // JSON []LockStatus
 	callRaces                       // JSON []Race
-	callUses                        // JSON locks.Uses
+	callUses                        // usesOf → JSON locks.Uses
 	callReset                       // forget what was counted
 	callEpoch                       // answer: the epoch, or 0 if it has not settled here; 8 bytes
 	callEvents                      // JSON eventQuestion → JSON eventAnswer after its length in 4 bytes, trace.Chunk
@@ -228,7 +228,7 @@ func (s *node) answerCall(from pagetable.NodeID, kind callKind, question []byte)
 	case callLocks:
 		return marshal(s.sync.status())
 	case callUses:
-		return marshal(s.sync.uses())
+		return s.answerUses(question)
 	case callEpoch:
 		return binary.BigEndian.AppendUint64(nil, s.settledEpoch()), nil
 	case callEvents:

@@ -83,7 +83,7 @@ func (e *syncEngine) overdue(now time.Time, after time.Duration) (any bool) {
 
 // endDeadlocks looks for deadlocks and ends the waits of this node that have to end.
 func (s *node) endDeadlocks() {
-	all, _ := s.deadlocks(context.Background())
+	all, _ := s.deadlocks(context.Background(), onlyWaiting)
 	for _, err := range all {
 		if victim := err.Cycle[0]; victim.Node == s.self && s.sync.endWait(err.victim, err) {
 			s.log.Warn("a wait for a lock ends, because it would never", "reason", err)
@@ -104,18 +104,18 @@ func (e *syncEngine) endWait(id locks.Waiter, err error) (ended bool) {
 }
 
 // deadlocks returns the deadlocks of the space, and how locks were used when it looked last.
-func (s *node) deadlocks(ctx context.Context) (all []*DeadlockError, uses []locks.Uses) {
-	before := s.allUses(ctx)
-	uses = s.allUses(ctx)
-	for _, circle := range locks.Deadlocks(before, uses) {
-		all = append(all, newDeadlockError(circle, uses))
+func (s *node) deadlocks(ctx context.Context, of usesOf) (all []*DeadlockError, uses []locks.Uses) {
+	before := s.allUses(ctx, of)
+	uses = s.allUses(ctx, of)
+	for _, cycle := range locks.Deadlocks(before, uses) {
+		all = append(all, newDeadlockError(cycle, uses))
 	}
 	return all, uses
 }
 
 // allUses asks every member how its goroutines use locks. Who does not answer in time is left out: what it
 // would have said only adds deadlocks.
-func (s *node) allUses(ctx context.Context) []locks.Uses {
+func (s *node) allUses(ctx context.Context, of usesOf) []locks.Uses {
 	ctx, cancel := context.WithTimeout(ctx, controlDeadline/2)
 	defer cancel()
 	var (
@@ -125,7 +125,7 @@ func (s *node) allUses(ctx context.Context) []locks.Uses {
 	)
 	for _, n := range s.view().Nodes() {
 		wg.Go(func() {
-			u, err := askMember[locks.Uses](ctx, s, n, callUses, nil)
+			u, err := askMember[locks.Uses](ctx, s, n, callUses, []byte{byte(of)})
 			if err != nil {
 				return
 			}
@@ -156,8 +156,8 @@ type DeadlockWait struct {
 	Locked string `json:"locked"`
 }
 
-func newDeadlockError(circle []locks.Blocked, uses []locks.Uses) *DeadlockError {
-	e := &DeadlockError{victim: circle[0].Wait.Waiter}
+func newDeadlockError(cycle []locks.Blocked, uses []locks.Uses) *DeadlockError {
+	e := &DeadlockError{victim: cycle[0].Wait.Waiter}
 	waits, holds := map[locks.WaitID]locks.Wait{}, map[locks.Goroutine][]locks.Hold{}
 	for _, u := range uses {
 		for _, w := range u.Waits {
@@ -167,7 +167,7 @@ func newDeadlockError(circle []locks.Blocked, uses []locks.Uses) *DeadlockError 
 			holds[h.By] = append(holds[h.By], h)
 		}
 	}
-	for _, b := range circle {
+	for _, b := range cycle {
 		w := waits[b.Wait]
 		step := DeadlockWait{LockCall: newLockCall(w.By, w.At), Kind: w.Lock.Kind, Lock: w.Lock.Name}
 		for _, h := range holds[waits[b.By].By] {

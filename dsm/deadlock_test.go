@@ -38,9 +38,9 @@ func readerOf(s *dsm.Space, name string) locker {
 	return locker{func(ctx context.Context) error { err := mu.RLock(ctx); return err }, mu.RUnlock}
 }
 
-// circle has each goroutine i lock one thing, and then, when all have, a second one of pairs[i]: it returns how these
+// cycle has each goroutine i lock one thing, and then, when all have, a second one of pairs[i]: it returns how these
 // second locks ended, in the order in which they did. A second lock begins a second after the one before it.
-func circle(t *testing.T, pairs [][2]locker) (errs []error) {
+func cycle(t *testing.T, pairs [][2]locker) (errs []error) {
 	t.Helper()
 	var mu sync.Mutex // guards errs
 	var wg sync.WaitGroup
@@ -115,7 +115,7 @@ func TestDeadlocksEndAndAreNamed(t *testing.T) {
 			inMemory(t, 3, cfg, func(t *testing.T, nodes []*dsm.Space) {
 				pairs := test.pairs(nodes)
 				start := time.Now()
-				errs := circle(t, pairs)
+				errs := cycle(t, pairs)
 				if took := time.Since(start) - time.Duration(len(pairs))*time.Second; took > 2*time.Second {
 					t.Errorf("it took %v to end", took)
 				}
@@ -160,7 +160,7 @@ func TestDeadlocksOutliveMembers(t *testing.T) {
 						t.Error(err)
 					}
 				})
-				for _, err := range circle(t, [][2]locker{
+				for _, err := range cycle(t, [][2]locker{
 					{readerOf(nodes[0], "r"), mutexOf(nodes[0], "m")}, {mutexOf(nodes[1], "m"), writerOf(nodes[1], "r")},
 				})[:1] {
 					wantError(t, "the youngest wait", err, dsm.ErrDeadlock)
@@ -175,7 +175,7 @@ func TestLocksShowTheirUsers(t *testing.T) {
 	inMemory(t, 2, dsm.Config{DeadlockAfter: -1}, func(t *testing.T, nodes []*dsm.Space) {
 		ctx, cancel := context.WithCancel(t.Context())
 		ended := finished(func() {
-			circle(t, [][2]locker{
+			cycle(t, [][2]locker{
 				{readerOf(nodes[0], "r"), within(ctx, mutexOf(nodes[0], "m"))},
 				{mutexOf(nodes[1], "m"), within(ctx, writerOf(nodes[1], "r"))},
 			})

@@ -56,7 +56,7 @@ func (s *node) describeUses(ctx context.Context, list []LockStatus) {
 			l.Users = append(l.Users, u)
 		}
 	}
-	deadlocks, all := s.deadlocks(ctx)
+	deadlocks, all := s.deadlocks(ctx, everybody)
 	now := time.Now().UnixNano()
 	for _, u := range all {
 		for _, h := range u.Holds {
@@ -103,9 +103,26 @@ func (w *syncWaiter) lock() (name locks.LockName, ok bool) {
 
 func (h *holders) lockName() locks.LockName { return locks.LockName{Kind: h.kind, Name: h.name} }
 
+// usesOf says whose use of locks is asked for.
+type usesOf byte
+
+const (
+	// onlyWaiting: of those who wait for a lock. Nobody else can be part of a deadlock.
+	onlyWaiting usesOf = iota
+	everybody
+)
+
+// answerUses answers callUses.
+func (s *node) answerUses(question []byte) ([]byte, error) {
+	if len(question) != 1 || usesOf(question[0]) > everybody {
+		return nil, fmt.Errorf("uses of locks: question %x is unknown", question)
+	}
+	return marshal(s.sync.uses(usesOf(question[0])))
+}
+
 // uses describes who holds a lock and who waits for one, among the goroutines of this node and its programs.
-func (e *syncEngine) uses() locks.Uses {
-	u, waits, holds := e.useCallers()
+func (e *syncEngine) uses(of usesOf) locks.Uses {
+	u, waits, holds := e.useCallers(of)
 	for i, by := range waits {
 		u.Waits[i].By, u.Waits[i].At = e.goroutine(by), by.line()
 	}
@@ -116,41 +133,57 @@ func (e *syncEngine) uses() locks.Uses {
 }
 
 // useCallers returns uses without the goroutines, which are apart: to find a line takes long.
-func (e *syncEngine) useCallers() (u locks.Uses, waits, holds []caller) {
+func (e *syncEngine) useCallers(of usesOf) (u locks.Uses, waits, holds []caller) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	if e.m == nil {
 		return u, nil, nil
 	}
-	now := time.Now()
 	u = locks.Uses{Epoch: e.m.Epoch(), Queues: e.m.Queues()}
+	u.Waits, waits = e.lockWaits()
+	waiting := map[caller]bool{}
+	for _, by := range waits {
+		waiting[caller{program: by.program, goroutine: by.goroutine}] = true
+	}
+	e.eachHolder(func(h holder, name locks.LockName) {
+		if of == everybody || waiting[caller{program: h.by.program, goroutine: h.by.goroutine}] {
+			holds = append(holds, h.by)
+			u.Holds = append(u.Holds, locks.Hold{Lock: name, Exclusive: h.exclusive})
+		}
+	})
+	return u, waits, holds
+}
+
+// lockWaits returns the waits for locks, and whose they are. The caller holds e.mu.
+func (e *syncEngine) lockWaits() (waits []locks.Wait, by []caller) {
+	now := time.Now()
 	for id, w := range e.waiters {
 		name, ok := w.lock()
 		if !ok {
 			continue
 		}
 		w.late.see(now, e.s.cfg.DeadlockAfter)
-		waits = append(waits, w.by)
-		u.Waits = append(u.Waits, locks.Wait{
+		by = append(by, w.by)
+		waits = append(waits, locks.Wait{
 			WaitID: locks.WaitID{Node: e.s.self, Waiter: id}, Lock: name,
 			Exclusive: w.mutex != nil || w.count == locks.Everything, Since: w.late.since,
 		})
 	}
-	hold := func(by caller, name locks.LockName, exclusive bool) {
-		holds = append(holds, by)
-		u.Holds = append(u.Holds, locks.Hold{Lock: name, Exclusive: exclusive})
-	}
+	return waits, by
+}
+
+// eachHolder calls f for everybody who holds a lock. The caller holds e.mu.
+func (e *syncEngine) eachHolder(f func(h holder, name locks.LockName)) {
 	for h := e.held.first; h != nil; h = h.next {
 		for _, one := range h.list {
-			hold(one.by, h.lockName(), one.exclusive)
+			f(one, h.lockName())
 		}
 	}
 	for _, l := range e.lent {
 		if by, ok := l.loan.holder(l.program); ok {
-			hold(by, locks.MutexName(l.name), true)
+			f(holder{by, true}, locks.MutexName(l.name))
 		}
 	}
-	return u, waits, holds
 }
 
 // goroutine returns the name of a caller in the space.

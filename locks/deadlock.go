@@ -20,8 +20,11 @@ import (
 //  4. Every first report is made before any second one, so between the two there is a moment at which all
 //     this was true at once.
 //
-// So whoever is part of a circle was in a deadlock then, and still is, unless a wait was given up meanwhile, or
+// So whoever is part of a cycle was in a deadlock then, and still is, unless a wait was given up meanwhile, or
 // somebody unlocks what another goroutine has locked.
+//
+// (If the clocks of all nodes agreed, one question by the node of the youngest wait would do: whoever waits in
+// its cycle began before it, so before the question, and was still waiting when answering it.)
 
 // Goroutine names a goroutine of the space.
 type Goroutine struct {
@@ -106,7 +109,7 @@ func (m *Machine) Queues() []Queue {
 	return all
 }
 
-// Deadlocks returns the deadlocks in what the nodes said when they were asked twice: of each the shortest circle
+// Deadlocks returns the deadlocks in what the nodes said when they were asked twice: of each the shortest cycle
 // through its youngest wait, which comes first. Each of its waits is blocked by the next, the last by the
 // first. To end a deadlock somebody has to give up, and from the same reports everybody names the same one. Of
 // deadlocks that have a wait in common only one is returned; when that is over the other shows.
@@ -123,7 +126,7 @@ func Deadlocks(first, second []Uses) [][]Blocked {
 		}
 	}
 	g.trim()
-	return g.circles(youngestFirst(second))
+	return g.cycles(youngestFirst(second))
 }
 
 // oneEpoch reports whether all reports are of one epoch: a new one makes queues anew.
@@ -226,9 +229,9 @@ func (g *waitGraph) trim() {
 	}
 }
 
-// circles returns one circle through each set of waits that all block each other: through the first of it in
+// cycles returns one cycle through each set of waits that all block each other: through the first of it in
 // that order.
-func (g *waitGraph) circles(order []WaitID) [][]Blocked {
+func (g *waitGraph) cycles(order []WaitID) [][]Blocked {
 	var all [][]Blocked
 	done := map[WaitID]bool{}
 	for _, w := range order {
@@ -240,11 +243,11 @@ func (g *waitGraph) circles(order []WaitID) [][]Blocked {
 		if !ok {
 			continue
 		}
-		circle := []Blocked{last}
-		for circle[0].Wait != w {
-			circle = slices.Insert(circle, 0, blockers[circle[0].Wait])
+		cycle := []Blocked{last}
+		for cycle[0].Wait != w {
+			cycle = slices.Insert(cycle, 0, blockers[cycle[0].Wait])
 		}
-		all = append(all, circle)
+		all = append(all, cycle)
 		for id := range g.reach(w, g.prev, func(b Blocked) WaitID { return b.Wait }) {
 			if _, both := blockers[id]; both {
 				done[id] = true

@@ -55,10 +55,10 @@ func lockOf(kind, name string) LockName {
 	return PoolName(name, Everything)
 }
 
-// circlesOf returns circles as text: "n1.g1 n2.g2", with a ^ before whoever is only ahead in a queue.
-func circlesOf(circles [][]Blocked) string {
+// cyclesOf returns cycles as text: "n1.g1 n2.g2", with a ^ before whoever is only ahead in a queue.
+func cyclesOf(cycles [][]Blocked) string {
 	var all []string
-	for _, c := range circles {
+	for _, c := range cycles {
 		var waits []string
 		for i, b := range c {
 			mark := ""
@@ -200,12 +200,12 @@ func TestDeadlocks(t *testing.T) {
 				test.after = test.before
 			}
 			first, second := usesOf(test.before), usesOf(test.after)
-			if got := circlesOf(Deadlocks(first, second)); got != test.want {
+			if got := cyclesOf(Deadlocks(first, second)); got != test.want {
 				t.Errorf("%q, want %q", got, test.want)
 			}
 			first[0].Epoch++
 			if got := Deadlocks(first, second); got != nil {
-				t.Errorf("%q in two epochs", circlesOf(got))
+				t.Errorf("%q in two epochs", cyclesOf(got))
 			}
 		})
 	}
@@ -224,7 +224,7 @@ func TestRandomDeadlocks(t *testing.T) {
 		got := Deadlocks(before, after)
 		found += len(got)
 		if err := checkDeadlocks(got, before, after); err != "" {
-			t.Fatalf("seed %d: %s: %s\nbefore %+v\nafter %+v", seed, err, circlesOf(got), before, after)
+			t.Fatalf("seed %d: %s: %s\nbefore %+v\nafter %+v", seed, err, cyclesOf(got), before, after)
 		}
 	}
 	if found < 1000 {
@@ -297,7 +297,7 @@ func blocks(all []Uses, a, b Wait, queued bool) bool {
 	return false
 }
 
-func checkDeadlocks(circles [][]Blocked, before, after []Uses) string {
+func checkDeadlocks(cycles [][]Blocked, before, after []Uses) string {
 	var waits []Wait // in both
 	for _, u := range after {
 		waits = append(waits, u.Waits...)
@@ -329,7 +329,7 @@ func checkDeadlocks(circles [][]Blocked, before, after []Uses) string {
 			}
 		}
 	}
-	sets := map[int]int{} // from the youngest of each set that block each other to how many circles it has
+	sets := map[int]int{} // from the youngest of each set that block each other to how many cycles it has
 	for i := range n {
 		youngest := -1
 		for j := range n {
@@ -341,24 +341,24 @@ func checkDeadlocks(circles [][]Blocked, before, after []Uses) string {
 			sets[youngest] = 0
 		}
 	}
-	for _, c := range circles {
+	for _, c := range cycles {
 		first := index(c[0].Wait)
 		if _, ok := sets[first]; !ok {
-			return "a circle that does not begin with the youngest of its set"
+			return "a cycle that does not begin with the youngest of its set"
 		}
 		sets[first]++
 		if len(c) != distance[first][first] {
-			return "a circle that is not the shortest"
+			return "a cycle that is not the shortest"
 		}
 		for i, b := range c {
 			if b.By != c[(i+1)%len(c)].Wait || !edge(index(b.Wait), index(b.By)) {
-				return "a circle that is none"
+				return "a cycle that is none"
 			}
 		}
 	}
 	for _, times := range sets {
 		if times != 1 {
-			return "not one circle for each set"
+			return "not one cycle for each set"
 		}
 	}
 	return ""
