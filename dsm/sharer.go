@@ -20,8 +20,9 @@ type sharer struct {
 	had         pagetable.Access // the right that the node has
 	since       time.Time        // when it came; zero if that wasn't seen
 	lost        time.Time        // when another node took the page away; zero if none has, or it has come back
-	fetch       time.Duration    // what the last fault waited
+	fetch       time.Duration    // what the last fault waited; of an upgrade after a read, both together
 	unwritten   bool             // what is here came for reading, and was not written yet
+	upgrading   bool             // the last fault was such an upgrade
 }
 
 // period is what happened in periodFaults faults.
@@ -48,13 +49,14 @@ func (sh *sharer) turn() {
 func (sh *sharer) fault(had pagetable.Access, wt *waiter, lock string) {
 	sh.turn()
 	p := &sh.now
+	sh.upgrading = wt.want == pagetable.WriteAccess && had == pagetable.ReadAccess && sh.unwritten
 	switch {
 	case wt.want == pagetable.ReadAccess:
 		p.ReadFaults++
 		sh.began(wt)
 	case had == pagetable.ReadAccess:
 		p.Upgrades++
-		if sh.unwritten {
+		if sh.upgrading {
 			p.Taken++
 		}
 	default:
@@ -91,7 +93,11 @@ func (sh *sharer) began(wt *waiter) {
 
 // arrived notes what a fault has waited.
 func (sh *sharer) arrived(wait time.Duration) {
-	sh.fetch = wait
+	if sh.upgrading {
+		sh.fetch += wait
+	} else {
+		sh.fetch = wait
+	}
 	sh.now.WaitNanos += uint64(wait)
 }
 

@@ -63,7 +63,7 @@ func (g *group) finding() Finding {
 		Class: v.Class, Region: p.Region, Pages: []uint64{}, Subject: subject(p.Types),
 		LostNanos: g.sum.LostNanos, Faults: g.sum.ReadFaults + g.sum.WriteFaults + g.sum.Upgrades,
 		BytesMoved: g.sum.BytesIn, BytesChanged: g.sum.BytesChanged,
-		Proven: v.Proven, Confidence: v.Confidence, Evidence: evidence(v), Parts: parts(p), Cures: []Cure{},
+		Proven: v.Proven, Confidence: v.Confidence, Evidence: evidence(v), Parts: g.parts(), Cures: []Cure{},
 	}
 	if f.BytesChanged > 0 {
 		f.Amplification = float64(f.BytesMoved) / float64(f.BytesChanged)

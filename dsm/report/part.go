@@ -60,6 +60,28 @@ func parts(p *dsm.PageStats) []Part {
 	return list
 }
 
+// parts returns who uses what of the worst page. Lines that wait for the others are told with it.
+func (g *group) parts() []Part {
+	list := parts(g.worst())
+	for _, p := range g.pages[1:] {
+		for _, s := range p.Sites {
+			if i := slices.IndexFunc(list, func(pt Part) bool { return pt.Node == s.Node }); i >= 0 {
+				list[i].addLine(s)
+			}
+		}
+	}
+	return list
+}
+
+// addLine adds a line that waits for another page of the group, unless the node's part names it.
+func (pt *Part) addLine(s dsm.SiteStats) {
+	is := func(l Line) bool { return l.Line == s.Line && l.Access == s.Access }
+	if len(pt.Lines) < linesAtMost && !slices.ContainsFunc(pt.Lines, is) &&
+		!slices.ContainsFunc(pt.Uses, func(u Use) bool { return slices.ContainsFunc(u.Lines, is) }) {
+		pt.Lines = append(pt.Lines, Line{s.Line, s.Function, s.Access, s.Samples})
+	}
+}
+
 // orAll returns what recurs, or everything if nothing does.
 func orAll(again, all []sharing.Span) []sharing.Span {
 	if len(again) > 0 {

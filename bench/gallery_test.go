@@ -1,0 +1,55 @@
+package bench
+
+import (
+	"os"
+	"slices"
+	"testing"
+
+	"pagemesh/dsm/report"
+	"pagemesh/dsm/sharing"
+)
+
+// TestGallery: reports name the culprits whose pages tell them apart, and accuse nobody else. What is told by times alone
+// takes an idle machine.
+func TestGallery(t *testing.T) {
+	timed := []string{"ping-pong-word", "hot-lock-word", "migratory-object", "small-messages", "read-beside-write"}
+	var specs []Spec
+	for _, w := range List() {
+		if w.Suite == "gallery" && (os.Getenv("PAGEMESH_LONG") != "" || !slices.Contains(timed, w.Name)) {
+			specs = append(specs, Spec{Workload: w.Name})
+		}
+	}
+	for _, r := range runAll(t, 2, specs...) {
+		if !r.Verified {
+			t.Errorf("%s: %s", r.Workload, r.Detail)
+		}
+	}
+}
+
+// TestExhibitWantsAllOfIt: a report that misses the class, the data or the function has not found the culprit.
+func TestExhibitWantsAllOfIt(t *testing.T) {
+	e := exhibit{classes: []sharing.Class{sharing.FalselyShared}, names: []string{"[]score[0].hits", "score@*.misses"}, function: "f"}
+	finding := func(change func(*report.Finding)) *report.Report {
+		f := report.Finding{Class: sharing.FalselyShared, Complaint: true, Parts: []report.Part{
+			{Uses: []report.Use{{Name: "[]score[0].hits"}}, Lines: []report.Line{{Line: "/x/gallery.go:1", Function: "pagemesh/bench.f.func1"}}},
+			{Uses: []report.Use{{Name: "score@128.misses"}}},
+		}}
+		change(&f)
+		return &report.Report{Findings: []report.Finding{f}}
+	}
+	if e.accused(finding(func(*report.Finding) {})) == nil {
+		t.Error("the culprit is not found")
+	}
+	for what, change := range map[string]func(*report.Finding){
+		"the class":     func(f *report.Finding) { f.Class = sharing.Migratory },
+		"a complaint":   func(f *report.Finding) { f.Complaint = false },
+		"one name":      func(f *report.Finding) { f.Parts[0].Uses[0].Name = "[]score[1].hits" },
+		"the other one": func(f *report.Finding) { f.Parts[1].Uses[0].Name = "score@128.hits" },
+		"the function":  func(f *report.Finding) { f.Parts[0].Lines[0].Function = "pagemesh/bench.g.func1" },
+		"the file":      func(f *report.Finding) { f.Parts[0].Lines[0].Line = "/x/other.go:1" },
+	} {
+		if e.accused(finding(change)) != nil {
+			t.Errorf("a report without %s will do", what)
+		}
+	}
+}
