@@ -49,8 +49,8 @@ type Config struct {
 	// forgotten if others have copies, and come again when they are needed; pages homed here stay, and what
 	// does not fit beside them is ErrMemory. Default: half of the machine's memory.
 	MemoryLimit int64
-	// Events is how many events of page traffic this node keeps, the latest ones, for Space.Trace. Each takes 96
-	// bytes, and up to twice as many are kept. Default 32768.
+	// Events is how many events of page traffic this node keeps, the latest ones, for Space.Trace. Each takes 104
+	// bytes. It is rounded up to a power of two. Default 32768.
 	Events int
 	// DetectRaces has this node look for data races in release regions: two nodes that write the same bytes without a
 	// lock or barrier in between. They are logged, and returned by Space.Races, see Race. All nodes of a space must

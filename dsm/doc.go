@@ -182,9 +182,10 @@
 //	peers.go     here again, Packet brings the Grant; engine.go installs the bytes, raises the right, and
 //	page.go      wake serves the waiter before anybody can take the page away again
 //
-// What was counted on the way is in traffic.go, what views do to it in watch.go. Who is a member, and
-// which regions exist, is a view of the cluster: order.go makes one, install.go takes it up, join.go,
-// leave.go and takeover.go are the reasons to make one. syncengine.go is to package locks what engine.go
+// What was counted on the way is in traffic.go, what was recorded in record.go (and kept in eventring.go, for
+// tracer.go to collect), what views do to it in watch.go. Who is a member, and which regions exist, is a
+// view of the cluster: order.go makes one, install.go takes it up, join.go, leave.go and takeover.go are
+// the reasons to make one. syncengine.go is to package locks what engine.go
 // is to package coherence. Space and Region stand on two interfaces, backend and memory: a node fulfils
 // them in local.go and access.go, an attached program in attach.go and mapped.go.
 //

@@ -8,6 +8,7 @@ import (
 	"sync/atomic"
 
 	"pagemesh/dsm"
+	"pagemesh/dsm/trace"
 	"pagemesh/pagetable"
 )
 
@@ -437,4 +438,31 @@ func ExampleSpace_Races() {
 		fmt.Println(r.Field, "at the same line:", r.First.Line == r.Second.Line)
 	}
 	// Output: []int64[17] at the same line: true
+}
+
+func ExampleSpace_Trace() {
+	nodes := threeNodes()
+	defer closeAll(nodes)
+	regions := everywhere(nodes, "counters", dsm.RegionOptions{Size: 4096})
+	for range 2 {
+		must(regions[1].Add(ctx, 0, 1))
+		must(regions[2].Add(ctx, 64, 1))
+	}
+
+	chunk := must(nodes[0].Trace(dsm.TraceQuery{Page: -1, Held: true, Kinds: []trace.Kind{trace.Served}}).Next(ctx))
+	var names trace.Names
+	names.Add(&chunk)
+	var merger trace.Merger
+	for _, e := range append(merger.Add(&chunk), merger.Rest()...) {
+		fmt.Printf("%v waited to %v %s", e.Node, e.Access, names.Of(&e))
+		if e.Cause.Node != 0 {
+			fmt.Printf(", which was taken by a %v of %v", e.Cause.Access, e.Cause.Node)
+		}
+		fmt.Println()
+	}
+	// Output:
+	// n2 waited to write counters[0]
+	// n3 waited to write counters[0]
+	// n2 waited to write counters[0], which was taken by a write of n3
+	// n3 waited to write counters[0], which was taken by a write of n2
 }

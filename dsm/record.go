@@ -78,7 +78,7 @@ func txnOf(m *coherence.Message) uint64 {
 // locate notes where the program stands that wants the page, or where it was seen last, if that is not known.
 func (pg *page) locate(wt *waiter) {
 	b := &pg.blame
-	if wt.site == 0 && wt.op == opTrap {
+	if wt.site == 0 {
 		wt.site = b.sites[wt.want]
 		wt.guessed = wt.site != 0
 	}

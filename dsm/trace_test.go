@@ -3,8 +3,10 @@ package dsm_test
 import (
 	"context"
 	"fmt"
+	"os"
 	"regexp"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -462,11 +464,15 @@ func TestTraceFromOutside(t *testing.T) {
 	write(1, 2, 1, 0)
 	count(map[pagetable.NodeID]int{1: 1, 2: 2, 3: 1})
 	write(2, 1)
+	count(map[pagetable.NodeID]int{2: 1, 3: 1})
 	if err := nodes[2].Leave(patient(t)); err != nil {
 		t.Fatal(err)
 	}
 	write(0)
-	count(map[pagetable.NodeID]int{1: 1, 2: 1})
+	ch, err := tr.Tracer.Next(patient(t))
+	if err != nil || len(ch.Events) != 1 || len(ch.Lost) != 1 || ch.Lost[0] != (trace.Loss{Node: 3}) {
+		t.Errorf("after a node has left: %v, lost %v, %v", ch.Events, ch.Lost, err)
+	}
 	late := openNode(t, dsm.Config{Seeds: []string{nodes[0].Addr()}, Rank: 3})
 	defer late.Close()
 	r, err := late.Region(patient(t), "r", dsm.RegionOptions{})
@@ -477,4 +483,50 @@ func TestTraceFromOutside(t *testing.T) {
 		t.Fatal(err)
 	}
 	count(map[pagetable.NodeID]int{late.Self(): 1})
+}
+
+// TestEventsOfPrograms: what plain instructions of attached programs make happen is told with the lines at which
+// they were seen, at the node that waits and at the one that loses the page.
+func TestEventsOfPrograms(t *testing.T) {
+	spaces, sockets := serving(t, 2)
+	runPrograms(t, "sites", sockets, 200)
+	source, err := os.ReadFile("attach_test.go")
+	if err != nil {
+		t.Fatal(err)
+	}
+	lines := strings.Split(string(source), "\n")
+	tr := traceFrom(t, spaces[1], dsm.TraceQuery{Region: "sites", Page: -1, Held: true})
+	ch, err := tr.Tracer.Next(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	tr.Names.Add(&ch)
+	said := map[trace.Kind]int{}
+	check := func(e *trace.Event, n pagetable.NodeID, site uint32) {
+		s, ok := tr.Site(n, site)
+		if raceEnabled && !strings.Contains(s.Function, "pagemesh") {
+			return // the race detector makes atomic accesses in C, on a stack of its own
+		}
+		_, number, _ := strings.Cut(s.Line, "attach_test.go:")
+		line, err := strconv.Atoi(number)
+		if want := [...]string{"// stored here", "// copied here", "// added here", "// copied here"}[e.Page.Index()%4]; !ok || err != nil || !strings.Contains(lines[line-1], want) {
+			t.Errorf("%v is said to be because of %+v", e, s)
+		}
+	}
+	for i := range ch.Events {
+		e := &ch.Events[i]
+		if e.Site != 0 {
+			check(e, e.Node, e.Site)
+			said[e.Kind]++
+		}
+		if e.Cause.Site != 0 {
+			check(e, e.Cause.Node, e.Cause.Site)
+			said[e.Kind]++
+		}
+	}
+	for _, k := range []trace.Kind{trace.Fault, trace.Served, trace.Invalidate} {
+		if said[k] == 0 {
+			t.Errorf("no %v has a line: %v", k, said)
+		}
+	}
 }

@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"time"
 
@@ -63,6 +64,9 @@ type eventQuestion struct {
 	Kinds   uint64             `json:"kinds"` // a bit for each kind; 0 for all
 }
 
+// namesPerAnswer bounds the regions, sites and locks of an answer, which has to fit a packet.
+const namesPerAnswer = 512
+
 // eventAnswer is the head of the answer, a chunk follows.
 type eventAnswer struct {
 	After   cursor             `json:"after"` // what to ask with for the next ones
@@ -89,8 +93,19 @@ func (t *Tracer) Next(ctx context.Context) (trace.Chunk, error) {
 			return all, fmt.Errorf("events of %v: %w", m.Node, err)
 		}
 	}
+	t.forget(members, &all)
 	t.begun = true
 	return all, nil
+}
+
+// forget says which nodes are no members any more, so that what they recorded last is missing.
+func (t *Tracer) forget(members []MemberStatus, all *trace.Chunk) {
+	for _, n := range slices.Sorted(maps.Keys(t.read)) {
+		if !slices.ContainsFunc(members, func(m MemberStatus) bool { return m.Node == n }) {
+			all.Lost = append(all.Lost, trace.Loss{Node: n})
+			delete(t.read, n)
+		}
+	}
 }
 
 // collect adds what is new at one member.
@@ -107,7 +122,7 @@ func (t *Tracer) collect(ctx context.Context, n pagetable.NodeID, all *trace.Chu
 		}
 		b, err := t.from.inspect(ctx, controlEvents, q)
 		if err != nil || len(b) == 0 {
-			return err // it is lost, if there is none
+			return err // it is about to be no member, if there is none
 		}
 		more, err := t.take(b, r, all)
 		if err != nil || !more {
@@ -207,14 +222,14 @@ func (s *node) answerEvents(question []byte) ([]byte, error) {
 		if lost > 0 {
 			chunk.Lost = []trace.Loss{{Node: s.self, Events: lost}}
 		}
-		head.More = len(chunk.Events) == trace.MaxEvents
 	}
 	// What the events name was known before they were recorded.
 	chunk.Regions, head.Regions = s.regionsAfter(q.Regions)
-	chunk.Sites = s.sites.since(q.Sites, trace.MaxNames, s.self)
+	chunk.Sites = s.sites.since(q.Sites, namesPerAnswer, s.self)
 	head.Sites = q.Sites + uint32(len(chunk.Sites))
-	chunk.Locks = s.lockNames.since(q.Locks, trace.MaxNames)
+	chunk.Locks = s.lockNames.since(q.Locks, namesPerAnswer)
 	head.Locks = q.Locks + uint32(len(chunk.Locks))
+	head.More = len(chunk.Events) == trace.MaxEvents || max(len(chunk.Regions), len(chunk.Sites), len(chunk.Locks)) == namesPerAnswer
 	b, err := marshal(head)
 	if err != nil {
 		return nil, err
@@ -251,7 +266,7 @@ func (s *node) regionsAfter(last pagetable.RegionID) ([]trace.Region, pagetable.
 		}
 	}
 	slices.SortFunc(list, func(a, b trace.Region) int { return int(a.ID) - int(b.ID) })
-	list = list[:min(len(list), trace.MaxNames)]
+	list = list[:min(len(list), namesPerAnswer)]
 	if n := len(list); n > 0 {
 		last = list[n-1].ID
 	}

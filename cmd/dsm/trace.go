@@ -47,7 +47,8 @@ The kinds of events:
 access, held, other, offset, length, bytes, wait_ns, txn, changed, words, line, function,
 guessed, cause} that mean something for the kind. Times are nanoseconds since 1970, cause is
 {node, access, line, function}, words has a bit for each 64th of the page that was written.
-Lost events are {time, node, "kind": "lost", "events"}.`
+Lost events are {time, node, "kind": "lost", "events"}, and those that went with a node
+{time, node, "kind": "gone"}.`
 
 const traceWhich = `
 

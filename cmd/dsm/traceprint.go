@@ -69,14 +69,18 @@ func (s *traceSink) emit(b []byte) error {
 
 // printLoss says that events of a node are missing before that time.
 func (s *traceSink) printLoss(before int64, l trace.Loss) error {
-	switch {
-	case s.out == nil:
+	if s.out == nil {
 		return nil
-	case !s.json:
-		return s.emit(fmt.Appendf(nil, "%s  %-4v lost        %s of it\n", clock(before), l.Node, output.Number(l.Events, "event")))
+	}
+	kind, text := "lost", output.Number(l.Events, "event")+" of it"
+	if l.Events == 0 {
+		kind, text = "gone", "with what it recorded last"
+	}
+	if !s.json {
+		return s.emit(fmt.Appendf(nil, "%s  %-4v %-11s %s\n", clock(before), l.Node, kind, text))
 	}
 	var b bytes.Buffer
-	if err := output.WriteJSONLine(&b, tracedEvent{Time: before, Node: uint32(l.Node), Kind: "lost", Events: l.Events}); err != nil {
+	if err := output.WriteJSONLine(&b, tracedEvent{Time: before, Node: uint32(l.Node), Kind: kind, Events: l.Events}); err != nil {
 		return err
 	}
 	return s.emit(b.Bytes())

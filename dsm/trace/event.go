@@ -188,7 +188,8 @@ type Clock struct {
 	Ahead, Error int64
 }
 
-// Loss is a number of events of a node that were overwritten before they were collected.
+// Loss is a number of events of a node that were overwritten before they were collected; 0 stands for those that
+// went with the node, however many they were.
 type Loss struct {
 	Node   pagetable.NodeID
 	Events uint64
