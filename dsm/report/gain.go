@@ -19,12 +19,8 @@ type Gain struct {
 	Waits int `json:"waits"`
 }
 
-const (
-	// replayed is how many pages of a finding are looked at, those that cost most, and enough how many waits it takes
-	// to say something.
-	replayed = 16
-	enough   = 20
-)
+// enough is how many waits it takes to say something.
+const enough = 20
 
 // recorded are events in order, by page, and when barriers opened.
 type recorded struct {
@@ -86,11 +82,11 @@ func (g *group) replay(f *Finding, kind string) again {
 	return nil
 }
 
-// gain replays the pages that cost most, and takes the others to be like them. It returns nil if there is too little to
-// go by. A wait counts as the step from barrier to barrier is longer for it.
+// gain replays the pages of a finding. It returns nil if there is too little to go by. A wait counts as the step from
+// barrier to barrier is longer for it.
 func (g *group) gain(f *Finding, wall uint64, cured again) *Gain {
 	waits, n := replay.Waits{Barriers: g.events.barriers}, 0
-	for _, p := range g.pages[:min(len(g.pages), replayed)] {
+	for _, p := range g.pages {
 		page := g.page(&p)
 		events := g.events.pages[page.ID]
 		cured(&waits, page, events)
