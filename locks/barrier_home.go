@@ -16,6 +16,7 @@ type barrierHome struct {
 	phase   uint64 // phases completed
 	arrived uint32 // arrivals in the present phase, less than parties
 	broken  bool   // a participant or an earlier home is lost; for good
+	hurried bool   // in the present phase nobody holds arrivals back any more
 
 	participants []participant // every node that has ever arrived, by ascending id
 }
@@ -25,6 +26,7 @@ type participant struct {
 	node     pagetable.NodeID
 	arrived  uint32 // its arrivals in the present phase
 	released uint64 // its arrivals that were released, since it knows the barrier
+	expected uint64 // how many arrivals it collects before it sends them
 }
 
 // find returns the place of a node among the participants and whether it is there.
@@ -58,6 +60,23 @@ func (b *barrierHome) arrive(from pagetable.NodeID, msg Message, r *Ready) {
 				b.complete(r)
 			}
 		}
+		b.hurry(from, r)
+	}
+}
+
+// hurry has all nodes send what they have if one has sent more than was expected of it: then others have less, and
+// would hold it back for ever. Invariant: all that is expected is not more than the parties are. So if as many have
+// come as there are parties, either every node has as many as it collects, or one has more and says so.
+func (b *barrierHome) hurry(from pagetable.NodeID, r *Ready) {
+	p := b.participant(from, 0)
+	if b.hurried || uint64(p.arrived) <= p.expected {
+		return
+	}
+	b.hurried = true
+	for _, p := range b.participants {
+		if uint64(p.arrived) < p.expected {
+			r.send(p.node, Message{Kind: Hurry, ID: b.id, Parties: b.parties})
+		}
 	}
 }
 
@@ -67,23 +86,26 @@ func (b *barrierHome) refuse(to pagetable.NodeID, msg Message, why Reason, r *Re
 	}
 }
 
-// complete ends the present phase.
+// complete ends the present phase. Of every node it expects as many arrivals in the next one.
 func (b *barrierHome) complete(r *Ready) {
 	b.phase++
-	b.arrived = 0
+	b.arrived, b.hurried = 0, false
 	for i := range b.participants {
 		p := &b.participants[i]
-		if p.arrived == 0 {
+		if p.arrived == 0 && p.expected == 0 {
 			continue
 		}
-		b.release(p.node, uint64(p.arrived), r)
-		p.released += uint64(p.arrived)
+		p.expected = uint64(p.arrived)
+		b.release(p, p.expected, r)
+		p.released += p.expected
 		p.arrived = 0
 	}
 }
 
-func (b *barrierHome) release(to pagetable.NodeID, count uint64, r *Ready) {
-	r.send(to, Message{Kind: Release, ID: b.id, Parties: b.parties, Phase: b.phase, Count: count})
+func (b *barrierHome) release(to *participant, count uint64, r *Ready) {
+	r.send(to.node, Message{
+		Kind: Release, ID: b.id, Parties: b.parties, Phase: b.phase, Count: count, Number: to.expected,
+	})
 }
 
 // withdraw takes one arrival of a node back. If there is none, all that the node had sent are answered
@@ -100,9 +122,9 @@ func (b *barrierHome) withdraw(from pagetable.NodeID, msg Message, r *Ready) {
 
 // newEpoch forgets the arrivals of the present phase; the nodes report them again.
 func (b *barrierHome) newEpoch() {
-	b.arrived = 0
+	b.arrived, b.hurried = 0, false
 	for i := range b.participants {
-		b.participants[i].arrived = 0
+		b.participants[i].arrived, b.participants[i].expected = 0, 0
 	}
 }
 
@@ -125,7 +147,7 @@ func (b *barrierHome) report(from pagetable.NodeID, msg Message, r *Ready) {
 			impossible(from, msg, b)
 		}
 		if missed > 0 {
-			b.release(from, missed, r)
+			b.release(p, missed, r)
 			msg.Count -= missed
 			msg.Released += missed
 		}

@@ -21,8 +21,8 @@ func TestCloneKnowsAllFields(t *testing.T) {
 		fields int
 	}{
 		{Machine{}, 5}, {node{}, 5}, {home{}, 8}, {rebuild{}, 7}, {mutexNode{}, 14}, {tenure{}, 2},
-		{death{}, 2}, {doubt{}, 2}, {mutexHome{}, 8}, {mutexFound{}, 5}, {barrierNode{}, 6}, {arrival{}, 2}, {barrierHome{}, 7},
-		{participant{}, 3}, {Message{}, 19}, {cluster{}, 12}, {host{}, 6}, {wait{}, 8}, {use{}, 5}, {record{}, 20},
+		{death{}, 2}, {doubt{}, 2}, {mutexHome{}, 8}, {mutexFound{}, 5}, {barrierNode{}, 9}, {arrival{}, 2}, {barrierHome{}, 8},
+		{participant{}, 4}, {Message{}, 19}, {cluster{}, 12}, {host{}, 6}, {wait{}, 8}, {use{}, 5}, {record{}, 20},
 		{poolNode{}, 8}, {taker{}, 2}, {poolHome{}, 9}, {given{}, 3}, {request{}, 3},
 		{servedNode{}, 3}, {counterNode{}, 7}, {adder{}, 2}, {watcher{}, 3}, {servedHome{}, 3}, {counterHome{}, 6},
 		{batch{}, 3}, {watching{}, 2}, {span{}, 2}, {electionNode{}, 8}, {observer{}, 2}, {electionHome{}, 7},
@@ -273,7 +273,8 @@ func (p *print) death(d death) {
 }
 
 func (p *print) barrierNode(b *barrierNode) {
-	p.uint(uint64(b.key.id), uint64(b.key.parties), uint64(b.home), b.phase, b.released, uint64(len(b.waiters)))
+	p.uint(uint64(b.key.id), uint64(b.key.parties), uint64(b.home), b.phase, b.released, b.sent, b.expected, uint64(len(b.waiters)))
+	p.bools(b.hurried)
 	for _, a := range b.waiters {
 		p.uint(uint64(a.w))
 		p.bools(a.withdrawing)
@@ -282,9 +283,9 @@ func (p *print) barrierNode(b *barrierNode) {
 
 func (p *print) barrierHome(b *barrierHome) {
 	p.uint(uint64(b.id), uint64(b.parties), b.phase, uint64(b.arrived), uint64(len(b.participants)))
-	p.bools(b.broken)
+	p.bools(b.broken, b.hurried)
 	for _, x := range b.participants {
-		p.uint(uint64(x.node), uint64(x.arrived), x.released)
+		p.uint(uint64(x.node), uint64(x.arrived), x.released, x.expected)
 	}
 }
 

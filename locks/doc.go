@@ -1,6 +1,6 @@
-// Package locks is the protocol of the locks of a space: mutexes, barriers, and pools, which are semaphores
-// and read/write mutexes, without the machinery: what
-// each node keeps, what it says to others, and when a waiter goes on.
+// Package locks is the protocol of the locks of a space, without the machinery: what each node keeps, what it says
+// to others, and when a waiter goes on. There are mutexes, barriers, pools, which are semaphores and read/write
+// mutexes, and what homes serve: counters, elections and conditions.
 //
 // A mutex behaves as if it were one sync.Mutex shared by all goroutines of all nodes, whose Lock can
 // be canceled and which outlives the nodes that use it. A barrier behaves as if every wait of all
@@ -71,8 +71,11 @@
 //
 // # Barrier
 //
-// Each wait is one Arrive to the home. With the last of the parties, the home sends one Release to
-// each node that has arrived. The number of parties is decided by the first to arrive; whoever has
+// Each wait is an arrival at the home. With the last of the parties, the home sends one Release to
+// each node that has arrived. A node collects as many arrivals as it had in the phase before and sends them in one
+// Arrive, so that in a steady pattern the home gets and sends one message a node and phase, whatever the number
+// of parties. If a node has more arrivals than that, others have fewer: the home tells all to Hurry, and in this
+// phase nobody collects any more. The number of parties is decided by the first to arrive; whoever has
 // another one is refused with Mismatch. Canceling a wait takes the arrival back by Withdraw, answered by
 // Withdrawn; if a Release crosses it, the wait has succeeded.
 //
@@ -107,15 +110,44 @@
 //
 // A pool's size is decided by the first to take. Whoever has another one is refused with Deny.
 //
+// # What homes serve
+//
+// The state of a counter, an election or a condition is at its home alone, and everything done with it is a message
+// there and, mostly, one back.
+//
+//	node              home
+//	  │ ADD ───────────▶ │  a batch of additions, with its number     counter
+//	  │ ◀──────── ADDED  │  what the counter is with it
+//	  │ WATCH ─────────▶ │  ◀─ REACHED, as soon as the value will do
+//	  │ CAMPAIGN ──────▶ │  ◀─ ELECT, when it leads                    election
+//	  │ RESIGN ────────▶ │
+//	  │ OBSERVE ───────▶ │  ◀─ OBSERVED, when another leads
+//	  │ ENLIST ────────▶ │  ◀─ ENLISTED, at once                       condition
+//	  │ SIGNAL ────────▶ │  ◀─ NOTIFY to the first who listens
+//
+// A node has one batch of additions under way; what is added meanwhile makes the next one. The home keeps number and
+// value of each node's last batch, and hands them over with the counter, so that a batch that a view cuts off
+// counts once when it comes again. A counter is broken for good when its home is lost: what the home's own node and
+// nodes that are gone have added is known to nobody else. (If nobody that remains has used it, it starts anew.)
+//
+// An election ends with a leader that says so (Over): that is how something is done once. Every node that has heard
+// of the end reports it to later homes, so that it is forgotten only if the home and all these nodes are gone.
+// A leader reports itself; those who stand or observe ask again, in a new order.
+//
+// A condition is forgotten in a new epoch, which wakes all who listen. Who listens in that epoch misses no signal of
+// the one before, since the home answers only when all members have left it. A signal for one who has given up
+// goes back to the home, for another.
+//
 // # Epochs
 //
 // A new view ([Machine.NewEpoch]) begins when a member has crashed or left, or a home moves. All members
 // perform the same views in the same order.
 //
 //  1. A home hands the barriers that move to their new homes (Handover).
-//  2. A node reports each mutex that it waits for or has, each barrier it has ever arrived in, and the
-//     permits that it has, to the lock's home in the new view, and ends with ReportsDone to every member.
-//     Then it repeats its Takes.
+//  2. A node reports each mutex that it waits for or has, each barrier it has ever arrived in, the
+//     permits that it has, counters that it has used, and elections that it leads or knows to be over, to the lock's
+//     home in the new view, and ends with ReportsDone to every member. Then it repeats its Takes and what it has
+//     asked of served locks.
 //  3. A home grants and releases nothing until it has every ReportsDone; requests wait
 //     ([Machine.Settled]). Then it rebuilds each queue: who has the mutex first, then those who wait, in
 //     the order that it remembers, the others by node id. Of a pool it has given away what was reported.

@@ -115,7 +115,6 @@ func (h *home) request(from pagetable.NodeID, msg Message, r *Ready) {
 	case Acquire:
 		h.mutex(msg).acquire(from, msg, r)
 	case Arrive:
-		msg.Count = 1
 		h.barrier(msg).arrive(from, msg, r)
 	case Granted, Told, Return:
 		h.requestMutex(from, msg, r)

@@ -27,10 +27,13 @@ const (
 	Told
 	// Return gives a cached mutex back. Node to home: ID, Token last used, Reason as in Grant.
 	Return
-	// Arrive is one arrival at a barrier. Node to home: Name, Parties, Released.
+	// Arrive is Count arrivals at a barrier. Node to home: Name, Parties, Count, Released.
 	Arrive
-	// Release lets Count arrivals of the receiver go. Home to node: ID, Parties, Phase, Count.
+	// Release lets Count arrivals of the receiver go. Home to node: ID, Parties, Phase, Count, Number of arrivals that
+	// the node collects for its next Arrive.
 	Release
+	// Hurry says that arrivals are not to be collected in this phase. Home to node: ID, Parties.
+	Hurry
 	// Withdraw takes one arrival back if there is one to take. Node to home: ID, Parties.
 	Withdraw
 	// Withdrawn says that one was taken back. Home to node: ID, Parties.
@@ -114,7 +117,7 @@ const (
 
 var kindNames = [...]string{
 	Acquire: "Acquire", Grant: "Grant", Forward: "Forward", Pass: "Pass", Granted: "Granted",
-	Told: "Told", Return: "Return", Arrive: "Arrive", Release: "Release", Withdraw: "Withdraw",
+	Told: "Told", Return: "Return", Arrive: "Arrive", Release: "Release", Hurry: "Hurry", Withdraw: "Withdraw",
 	Withdrawn: "Withdrawn", Refuse: "Refuse", ReportMutex: "ReportMutex",
 	ReportBarrier: "ReportBarrier", Take: "Take", Give: "Give", Deny: "Deny", Drop: "Drop", Recall: "Recall",
 	PutBack: "PutBack", ReportPool: "ReportPool", Handover: "Handover",
@@ -141,7 +144,7 @@ func (k Kind) String() string {
 func (k Kind) toHome() bool {
 	switch k {
 	case Grant, Forward, Pass, Release, Withdrawn, Refuse, Give, Deny, Recall, Added, Reached,
-		Elect, Observed, Enlisted, Notify:
+		Elect, Observed, Enlisted, Notify, Hurry:
 		return false
 	}
 	return true
@@ -266,7 +269,7 @@ type Message struct {
 	Status   Status           // ReportMutex
 	Reason   Reason           // see Kind
 	Class    Class            // of a lock that its home serves
-	Number   uint64           // of a batch of additions of one node, from 1
+	Number   uint64           // of a batch of additions of one node, from 1; Release: of arrivals to collect
 	Value    int64            // of a counter, or to be added to it
 	Low      int64            // of a watcher: the least value that it waits for
 	High     int64            // of a watcher: the greatest

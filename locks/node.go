@@ -104,6 +104,8 @@ func (n *node) stepBarrier(b *barrierNode, from pagetable.NodeID, msg Message, r
 		b.release(from, msg, r)
 	case Withdrawn:
 		b.withdrawn(from, msg, r)
+	case Hurry:
+		b.hurry(r)
 	case Refuse:
 		b.refuse(from, msg, r)
 		if msg.Reason == Mismatch && len(b.waiters) == 0 {
