@@ -104,7 +104,8 @@ func TestRaceIsNamed(t *testing.T) {
 	}
 }
 
-// orderings are the ways by which a node can do something after another one has.
+// orderings are the ways by which a node can do something after another one has: whatever lets others acquire has to
+// be among them.
 var orderings = []struct {
 	name string
 	do   func(t testing.TB, s *dsm.Space, name string, f func()) error
@@ -123,6 +124,14 @@ var orderings = []struct {
 		f()
 		release(t, sem, 3)
 		return nil
+	}},
+	{"election", func(t testing.TB, s *dsm.Space, name string, f func()) error {
+		e := s.Election(name)
+		if _, err := e.Campaign(patient(t)); err != nil {
+			return err
+		}
+		f()
+		return e.Resign()
 	}},
 	{"counter", func(t testing.TB, s *dsm.Space, name string, f func()) error {
 		turn := s.Counter(name) // of the node that has it; 0 if nobody has
@@ -237,6 +246,27 @@ func TestRacesAcrossMembers(t *testing.T) {
 		meet(t, s, "written", 2)
 	})
 	wantRace(t, racesOf(t, founder), 512, lines...)
+}
+
+// TestWritesBeforeAnAcquire: what a node wrote before it acquired did not happen after what the lock brings.
+func TestWritesBeforeAnAcquire(t *testing.T) {
+	nodes := openNodes(t, 3, detecting)
+	regions := releaseRegions(t, nodes, 1024, homed(nodes[2]))
+	lines := make([]string, 2)
+	store := func(n int) {
+		var err error
+		if lines[n], err = racyStore(patient(t), regions[n], 512, uint64(n+1)); err != nil {
+			t.Error(err)
+		}
+	}
+	store(0)
+	store(1)
+	for _, s := range nodes[:2] { // the second one learns of the first one's write, after its own
+		if err := underMutex(t, s, "m", func() {}); err != nil {
+			t.Error(err)
+		}
+	}
+	wantRace(t, racesOf(t, nodes[2]), 512, lines...)
 }
 
 // TestRacesOnce: each pair of lines is named once, with how often it was seen.
