@@ -145,8 +145,10 @@
 // both sides is not survived yet: the side with that member declares the other one lost, and if the
 // other one is the larger it does the same.
 //
-// An attached program whose node dies ends with a message, since its memory is gone. A program that dies
-// leaves its node and its pages as they are, and gives its locks back.
+// An attached program whose node dies ends with a message, since its memory is gone. For the moment until then it
+// may believe that it has a mutex, as a node that is cut off may: its tokens are older than those of whoever has
+// the mutex by then. A program that dies leaves its node and its pages as they are, and gives its locks back;
+// whoever gets a mutex next that it had locked hears of it, in the same way.
 //
 // # Traps
 //
