@@ -178,3 +178,40 @@ func TestGeometry(t *testing.T) {
 		}
 	}
 }
+
+// TestStripesShareNothing: two nodes that change keys of different stripes don't disturb each other.
+func TestStripesShareNothing(t *testing.T) {
+	const keys, rounds = 200, 10
+	var maps []*Map[uint64, uint64]
+	var nodes []*dsm.Space
+	var seeds []string
+	for range 2 {
+		s, err := dsm.Open(t.Context(), dsm.Config{Cluster: t.Name(), Seeds: seeds})
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { s.Close() })
+		m, err := OpenMap[uint64, uint64](t.Context(), s, "map", MapOptions{Stripes: 8})
+		if err != nil {
+			t.Fatal(err)
+		}
+		nodes, seeds, maps = append(nodes, s), []string{s.Addr()}, append(maps, m)
+	}
+	change := func(i int) {
+		for key := range uint64(keys) {
+			if maps[i].begin(key).stripe%2 == i {
+				fill(t, maps[i], key, key+1)
+			}
+		}
+	}
+	change(0)
+	change(1)
+	before := nodes[0].Stats().Counts
+	for range rounds {
+		change(0)
+		change(1)
+	}
+	if after := nodes[0].Stats().Counts; after != before {
+		t.Errorf("what has happened to pages grew from %+v to %+v", before, after)
+	}
+}
