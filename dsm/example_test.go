@@ -8,6 +8,7 @@ import (
 	"sync/atomic"
 
 	"pagemesh/dsm"
+	"pagemesh/dsm/layout"
 	"pagemesh/dsm/trace"
 	"pagemesh/pagetable"
 )
@@ -398,6 +399,22 @@ func ExampleSpace_Leave() {
 	must(regions[2].ReadAt(p, 0))
 	fmt.Printf("%s, %d members\n", p, len(nodes[2].Members()))
 	// Output: from the founder, 2 members
+}
+
+// Whoever looks at the pages of a region that is declared can name what lies in them.
+func ExampleDeclare() {
+	nodes := threeNodes()
+	defer closeAll(nodes)
+	type worker struct{ Hits, Misses uint64 }
+	regions := everywhere(nodes, "workers", dsm.RegionOptions{Size: 1 << 12, Placement: dsm.Placement{Nodes: []pagetable.NodeID{1}}})
+	check(dsm.Declare[worker](regions[1]))
+	check(regions[1].Store(ctx, 17*16+8, 1))
+
+	page := must(nodes[0].Pages(ctx, dsm.PageQuery{Page: -1}))[0]
+	for _, written := range page.Writers[0].Spans {
+		fmt.Println(layout.NamesOf(page.Types).Span(page.Offset+uint64(written.Start), page.Offset+uint64(written.End)))
+	}
+	// Output: []worker[17].Misses
 }
 
 // Two counters that have nothing to do with each other share a page, and the page travels.
