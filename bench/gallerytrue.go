@@ -20,7 +20,7 @@ func init() {
 	}.register()
 	exhibit{
 		name: "hot-lock-word", purpose: "thrashing by a lock that is words of shared memory, cured by a mutex", size: 100,
-		sharing: "all ranks count under one lock", classes: wanted, names: []string{"[]latch[0].next to .value"}, function: "hotLock",
+		sharing: "all ranks count under one lock", classes: wanted, names: []string{"[]latch[0].Next to .Value"}, function: "hotLock",
 		culprit: func(g *gallery) scene { return hotLock(g, false) },
 		cured:   func(g *gallery) scene { return hotLock(g, true) },
 	}.register()
@@ -88,7 +88,7 @@ func turns(g *gallery, barrier bool) scene {
 }
 
 // latch is a lock, which those who want it come by in the order of the tickets that they have drawn, and what it guards.
-type latch struct{ next, serving, value int64 }
+type latch struct{ Next, Serving, Value int64 }
 
 const (
 	servingAt = 8 // in a latch

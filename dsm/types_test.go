@@ -70,7 +70,7 @@ func TestPagesKnowTypes(t *testing.T) {
 	}
 }
 
-type counter struct{ _, n int64 }
+type counter struct{ _, N int64 }
 
 // allocateTyped allocates objects of several types, the last ones in a heap that is full, and returns the offsets of
 // bytes in them.
@@ -101,7 +101,7 @@ func allocateTyped(ctx context.Context, s *dsm.Space, r *dsm.Region) (offs []int
 const heapSize = 5 << 16
 
 var heapNames = fmt.Sprint([]string{
-	"counter@65600.n", "counter@65616.n", "[]stats@131136[3].Hits", "[]stats@196672[2999].Misses",
+	"counter@65600.N", "counter@65616.N", "[]stats@131136[3].Hits", "[]stats@196672[2999].Misses",
 })
 
 func TestHeapsKnowTypes(t *testing.T) {

@@ -20,18 +20,18 @@ type point struct {
 }
 
 type pair[A, B any] struct {
-	first  A
-	second B
+	First  A
+	Second B
 }
 
 type worker struct {
-	hits  int64
-	state state
-	pos   [3]point
+	Hits  int64
+	State state
+	Pos   [3]point
 	point
-	last pair[int32, state]
-	name [12]byte
-	none struct{}
+	Last pair[int32, state]
+	Name [12]byte
+	None struct{}
 }
 
 // scalars are the types that have no parts.
@@ -141,9 +141,9 @@ func TestText(t *testing.T) {
 		{reflect.TypeFor[struct{ A, B int32 }](), "struct/8{A int32 @0; B int32 @4}", "struct"},
 		{reflect.TypeFor[struct{}](), "struct/0{}", "struct"},
 		{reflect.TypeFor[point](), "layout_test.point/16{X float32 @0; _ [4]uint8 @4; Y float64 @8}", "point"},
-		{reflect.TypeFor[pair[int32, state]](), "layout_test.pair[int32,pagemesh/dsm/layout_test.state]/8{first int32 @0; second layout_test.state/1 @4}",
+		{reflect.TypeFor[pair[int32, state]](), "layout_test.pair[int32,pagemesh/dsm/layout_test.state]/8{First int32 @0; Second layout_test.state/1 @4}",
 			"pair[int32,pagemesh/dsm/layout_test.state]"},
-		{reflect.TypeFor[pair[struct{ A int8 }, bool]](), "layout_test.pair[...]/2{first struct/1{A int8 @0} @0; second bool @1}", "pair[...]"},
+		{reflect.TypeFor[pair[struct{ A int8 }, bool]](), "layout_test.pair[...]/2{First struct/1{A int8 @0} @0; Second bool @1}", "pair[...]"},
 	} {
 		l := layout.Of(test.typ)
 		if l.String() != test.text || l.Short() != test.short {
@@ -170,16 +170,16 @@ func TestNames(t *testing.T) {
 		start, end uint64
 		want       string
 	}{
-		{1 << 20, 1<<20 + 8, "[]worker[0].hits"},
-		{1<<20 + 3, 1<<20 + 5, "[]worker[0].hits"},
-		{1<<20 + 3*size + 24, 1<<20 + 3*size + 32, "[]worker[3].pos[0].Y"},
-		{1<<20 + 3*size, 1<<20 + 3*size + 9, "[]worker[3].hits to .state"},
-		{1<<20 + size, 1<<20 + 2*size + 8, "[]worker[1].hits to []worker[2].hits"},
+		{1 << 20, 1<<20 + 8, "[]worker[0].Hits"},
+		{1<<20 + 3, 1<<20 + 5, "[]worker[0].Hits"},
+		{1<<20 + 3*size + 24, 1<<20 + 3*size + 32, "[]worker[3].Pos[0].Y"},
+		{1<<20 + 3*size, 1<<20 + 3*size + 9, "[]worker[3].Hits to .State"},
+		{1<<20 + size, 1<<20 + 2*size + 8, "[]worker[1].Hits to []worker[2].Hits"},
 		{1<<20 + 4*size, 1<<20 + 4*size + 8, ""},
 		{1<<20 - 8, 1 << 20, ""},
-		{1<<21 + 128 + 8, 1<<21 + 128 + 9, "worker@2097280.state"},
+		{1<<21 + 128 + 8, 1<<21 + 128 + 9, "worker@2097280.State"},
 		{1<<21 + 1<<12 + 64 + 24, 1<<21 + 1<<12 + 64 + 32, "[]point@2101312[1].Y"},
-		{1<<21 + 8, 1<<21 + 1<<12 + 4, "worker@2097152.state to []point@2101248[0].X"},
+		{1<<21 + 8, 1<<21 + 1<<12 + 4, "worker@2097152.State to []point@2101248[0].X"},
 		{1 << 22, 1<<22 + 8, "[]float64[0]"},
 		{1<<22 + 16, 1<<22 + 80, "[]float64[2:10]"},
 		{1 << 23, 1<<23 + 8, ""},

@@ -18,7 +18,7 @@ import (
 const n1, n2, n3 = pagetable.NodeID(1), pagetable.NodeID(2), pagetable.NodeID(3)
 
 type worker struct {
-	hits, misses int64
+	Hits, Misses int64
 	_            [16]byte
 }
 
@@ -94,13 +94,13 @@ func TestFindings(t *testing.T) {
 		title, firstCure string
 	}{
 		{"elements of an array", of[worker](page("r", 1, second, writes(n1, 0), writes(n2, 4)), false),
-			"false sharing of []worker", "[]worker[128].hits []worker[129].hits", "pad release accumulate",
+			"false sharing of []worker", "[]worker[128].Hits []worker[129].Hits", "pad release accumulate",
 			"2 nodes write different words of this page.", "pad worker to one element a page: _ [4064]byte"},
 		{"fields of one element", of[worker](page("r", 1, second, writes(n1, 0), writes(n2, 1)), false),
-			"false sharing of []worker", "[]worker[128].hits []worker[128].misses", "split release accumulate", "",
+			"false sharing of []worker", "[]worker[128].Hits []worker[128].Misses", "split release accumulate", "",
 			"split worker: put the fields that different nodes write into structs of their own, a page (4096 bytes) apart"},
 		{"objects in a heap", of[worker](page("r", 1, second, writes(n1, 0), writes(n2, 4)), true),
-			"false sharing of worker", "worker@4096.hits worker@4128.hits", "own-heap pad release accumulate", "", ""},
+			"false sharing of worker", "worker@4096.Hits worker@4128.Hits", "own-heap pad release accumulate", "", ""},
 		{"numbers", of[int64](page("r", 0, second, writes(n1, 0, 2, 4, 6, 8, 10), writes(n2, 400)), false),
 			"false sharing of []int64", "[]int64[0] []int64[2] []int64[4] []int64[6] []int64[400]", "partition page-size release", "",
 			"let each node use whole pages of []int64: parts that begin at multiples of 512 elements"},
@@ -109,16 +109,16 @@ func TestFindings(t *testing.T) {
 		{"in a release region", page("s", 0, second, writes(n1, 0), writes(n2, 1)),
 			"false sharing of region s", " ", "pad accumulate", "", ""},
 		{"read beside what is written", of[worker](page("r", 0, second, writes(n1, 0), reads(n2, 4)), false),
-			"false sharing of []worker", "[]worker[0].hits []worker[1].hits", "separate release accumulate",
+			"false sharing of []worker", "[]worker[0].Hits []worker[1].Hits", "separate release accumulate",
 			"n2 seem to read other words of this page than n1 writes (90 % sure).", ""},
 		{"the same word", of[worker](page("r", 0, second, snatched(writes(n1, 0)), snatched(writes(n2, 0))), false),
-			"thrashing of []worker", "[]worker[0].hits []worker[0].hits", "accumulate mutex batch one-node", "", ""},
+			"thrashing of []worker", "[]worker[0].Hits []worker[0].Hits", "accumulate mutex batch one-node", "", ""},
 		{"the same word at leisure, read first", of[worker](page("r", 0, second, taken(writes(n1, 0)), taken(writes(n2, 0))), false),
-			"migration of []worker", "[]worker[0].hits []worker[0].hits", "batch exclusive", "", ""},
+			"migration of []worker", "[]worker[0].Hits []worker[0].Hits", "batch exclusive", "", ""},
 		{"under a mutex", page("r", 0, second, under(writes(n1, 0)), under(writes(n2, 0))),
 			"data moving apart from its lock of region r", " ", "batch release", `It follows mutex "m" between 2 nodes.`, `do more each time mutex "m" is locked`},
 		{"a word written and read", of[worker](page("r", 0, second, writes(n1, 0), reads(n2, 0)), false),
-			"small transfers of []worker", "[]worker[0].hits []worker[0].hits", "separate page-size batch prefetch", "Written by n1 and fetched by n2.", ""},
+			"small transfers of []worker", "[]worker[0].Hits []worker[0].Hits", "separate page-size batch prefetch", "Written by n1 and fetched by n2.", ""},
 		{"a home that has no part", page("r", 0, second, writes(n2, 0), writes(n3, 0)),
 			"migration of region r", " ", "batch home", "", ""},
 		{"homed elsewhere", page("r", 0, second, writes(n2, 0)),
@@ -232,10 +232,10 @@ func TestLinesGoWithTheirBytes(t *testing.T) {
 
 1. falsely-shared: r[0], []worker, 1s lost, 50 % of the time
    2 nodes write different words of this page.
-   n1 (0 reads, 50 writes waited) write [0,8) []worker[0].hits at w.go:1 in main.f
-                                  write [40,48) []worker[1].misses at w.go:2 in main.f
+   n1 (0 reads, 50 writes waited) write [0,8) []worker[0].Hits at w.go:1 in main.f
+                                  write [40,48) []worker[1].Misses at w.go:2 in main.f
                                   at w.go:3 in main.f
-   n2 (0 reads, 50 writes waited) write [32,40) []worker[1].hits at w.go:4 in main.f
+   n2 (0 reads, 50 writes waited) write [32,40) []worker[1].Hits at w.go:4 in main.f
                                   at w.go:5 in main.f
    100 faults moved 400 KiB for 800 bytes that were changed: 512.0 for each
    Cure: pad worker to one element a page: _ [4064]byte

@@ -8,14 +8,6 @@ type Span struct {
 	End   int `json:"end"`
 }
 
-// length returns how many bytes the spans have.
-func length(list []Span) (n int) {
-	for _, s := range list {
-		n += s.End - s.Start
-	}
-	return n
-}
-
 // common returns the bytes that are in both lists.
 func common(a, b []Span) (both []Span) {
 	for len(a) > 0 && len(b) > 0 {
