@@ -97,9 +97,11 @@
 // whoever has the lock waits for what the caller has, is found after Config.DeadlockAfter and ends with
 // ErrDeadlock: it names the goroutines that wait for each other and the lines at which they locked what. One of
 // them gets it; when that one unlocks what it has, the others go on. A goroutine that has locked something
-// for another one to unlock is taken for its holder: it should not wait for locks meanwhile. Nor have the loads and stores of an attached
-// program, also those of its word operations and copies: they wait as a load waits for memory. A page
-// that can't be had ends the program, or the function under Space.Guard.
+// for another one to unlock is taken for its holder: it should not wait for locks meanwhile.
+//
+// The loads and stores of an attached program, also those of its word operations and copies, have no limit either:
+// they wait as a load waits for memory. A page that can't be had ends the program, or the function under
+// Space.Guard.
 //
 // A wait is a region of the execution trace (package runtime/trace), except that of a plain load or store, and an event
 // that nodes remember (Space.Trace). Package profile makes profiles of these events, package report a report.
@@ -188,7 +190,7 @@
 // tracer.go to collect), what views do to it in watch.go. Who is a member, and which regions exist, is a
 // view of the cluster: order.go makes one, install.go takes it up, join.go, leave.go and takeover.go are
 // the reasons to make one. syncengine.go is to package locks what engine.go
-// is to package coherence. Space and Region stand on two interfaces, backend and memory: a node fulfils
+// is to package coherence; who holds a lock is in holders.go, and deadlock.go looks for deadlocks. Space and Region stand on two interfaces, backend and memory: a node fulfils
 // them in local.go and access.go, an attached program in attach.go and mapped.go.
 //
 // # What it does not do

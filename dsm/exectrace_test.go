@@ -2,6 +2,8 @@ package dsm_test
 
 import (
 	"bytes"
+	"context"
+	"errors"
 	"runtime/trace"
 	"testing"
 
@@ -26,13 +28,13 @@ func TestWaitsAreRegionsOfExecutionTraces(t *testing.T) {
 			}
 		}
 	}
-	done := make(chan error)
-	go func() { done <- nodes[0].Barrier("b", 2).Wait(patient(t)) }()
-	if err := nodes[1].Barrier("b", 2).Wait(patient(t)); err != nil {
+	if err := nodes[0].Barrier("alone", 1).Wait(patient(t)); err != nil { // which has the homes of locks placed
 		t.Fatal(err)
 	}
-	if err := <-done; err != nil {
-		t.Fatal(err)
+	ended, end := context.WithCancel(t.Context())
+	end()
+	if err := nodes[0].Barrier("b", 2).Wait(ended); !errors.Is(err, context.Canceled) {
+		t.Fatalf("a wait for nobody ends with %v", err)
 	}
 	trace.Stop()
 	for _, want := range []string{"dsm: wait for pages", "dsm: wait for a lock or barrier"} {

@@ -37,10 +37,14 @@ func TestNodeShowsItselfByHTTP(t *testing.T) {
 	u := newUser(t)
 	p := u.start("node", "--cluster", "c", "--http", "127.0.0.1:0")
 	p.next()
-	_, rest, _ := strings.Cut(p.stderr.String(), "look at this space at ")
-	url, _, ok := strings.Cut(rest, "\n")
-	if !ok {
-		t.Fatalf("it says %q", p.stderr)
+	var url string
+	for deadline := time.Now().Add(patience); url == ""; time.Sleep(time.Millisecond) {
+		_, rest, _ := strings.Cut(p.stderr.String(), "look at this space at ")
+		if line, _, whole := strings.Cut(rest, "\n"); whole {
+			url = line
+		} else if time.Now().After(deadline) {
+			t.Fatalf("it says %q", p.stderr)
+		}
 	}
 	r, err := http.Get(url + "status")
 	if err != nil {

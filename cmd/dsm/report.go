@@ -24,7 +24,8 @@ was lost to what is no finding; pages are indexes, the worst first, and parts ar
 that one: an array of {node, reads, writes, wait_ns, uses, more, lines}, where uses is one
 of {access, start, end, name, lines} in bytes of the page, more says how many are left
 out, and lines is one of {line, function, access, samples}; cures is an array of {kind,
-text}. CSV has one line for each finding.`
+text, gain}, gain one of {share, waits}, the share of the time that it saves as waits that
+were recorded say, or null if that can't be told. CSV has one line for each finding.`
 
 func newReport() *cobra.Command {
 	var f inspectFlags

@@ -66,10 +66,14 @@ func TestRunProgramOfAnotherModule(t *testing.T) {
 	if err := os.WriteFile(filepath.Join(dir, "go.mod"), []byte(mod), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	for from, to := range map[string]string{"testdata/member/main.go": "main.go", "../../go.sum": "go.sum"} {
+	files, err := filepath.Glob("testdata/member/*.go")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, from := range append(files, "../../go.sum") {
 		b, err := os.ReadFile(from)
 		if err == nil {
-			err = os.WriteFile(filepath.Join(dir, to), b, 0o600)
+			err = os.WriteFile(filepath.Join(dir, filepath.Base(from)), b, 0o600)
 		}
 		if err != nil {
 			t.Fatal(err)
