@@ -28,11 +28,11 @@ func TestGallery(t *testing.T) {
 
 // TestExhibitWantsAllOfIt: a report that misses the class, the data or the function has not found the culprit.
 func TestExhibitWantsAllOfIt(t *testing.T) {
-	e := exhibit{classes: []sharing.Class{sharing.FalselyShared}, names: []string{"[]score[0].hits", "score@*.misses"}, function: "f"}
+	e := exhibit{classes: []sharing.Class{sharing.FalselyShared}, names: []string{"[]score[0].Hits", "score@*.Misses"}, function: "f"}
 	finding := func(change func(*report.Finding)) *report.Report {
 		f := report.Finding{Class: sharing.FalselyShared, Complaint: true, Parts: []report.Part{
-			{Uses: []report.Use{{Name: "[]score[0].hits"}}, Lines: []report.Line{{Line: "/x/gallery.go:1", Function: "pagemesh/bench.f.func1"}}},
-			{Uses: []report.Use{{Name: "score@128.misses"}}},
+			{Uses: []report.Use{{Name: "[]score[0].Hits"}}, Lines: []report.Line{{Line: "/x/gallery.go:1", Function: "pagemesh/bench.f.func1"}}},
+			{Uses: []report.Use{{Name: "score@128.Misses"}}},
 		}}
 		change(&f)
 		return &report.Report{Findings: []report.Finding{f}}
@@ -43,8 +43,8 @@ func TestExhibitWantsAllOfIt(t *testing.T) {
 	for what, change := range map[string]func(*report.Finding){
 		"the class":     func(f *report.Finding) { f.Class = sharing.Migratory },
 		"a complaint":   func(f *report.Finding) { f.Complaint = false },
-		"one name":      func(f *report.Finding) { f.Parts[0].Uses[0].Name = "[]score[1].hits" },
-		"the other one": func(f *report.Finding) { f.Parts[1].Uses[0].Name = "score@128.hits" },
+		"one name":      func(f *report.Finding) { f.Parts[0].Uses[0].Name = "[]score[1].Hits" },
+		"the other one": func(f *report.Finding) { f.Parts[1].Uses[0].Name = "score@128.Hits" },
 		"the function":  func(f *report.Finding) { f.Parts[0].Lines[0].Function = "pagemesh/bench.g.func1" },
 		"the file":      func(f *report.Finding) { f.Parts[0].Lines[0].Line = "/x/other.go:1" },
 	} {

@@ -13,35 +13,35 @@ func init() {
 	exhibit{
 		name: "array-of-structs", purpose: "false sharing of neighbours in an array, cured by padding", size: 40,
 		sharing: "each rank counts in an element of its own", classes: []sharing.Class{sharing.FalselyShared},
-		names: []string{"[]score[0].hits", "[]score[1].hits"}, function: "scores",
+		names: []string{"[]score[0].Hits", "[]score[1].Hits"}, function: "scores",
 		culprit: func(g *gallery) scene { return scores(g, scoreSize) },
 		cured:   func(g *gallery) scene { return scores(g, pagetable.DefaultPageSize) },
 	}.register()
 	exhibit{
 		name: "two-globals", purpose: "false sharing of two variables, cured by a page for each", size: 40,
 		sharing: "rank 0 counts in one variable and rank 1 in the other", classes: []sharing.Class{sharing.FalselyShared},
-		names: []string{"[]globals[0].sent", "[]globals[0].received"}, function: "twoGlobals",
+		names: []string{"[]globals[0].Sent", "[]globals[0].Received"}, function: "twoGlobals",
 		culprit: func(g *gallery) scene { return twoGlobals(g, 8) },
 		cured:   func(g *gallery) scene { return twoGlobals(g, pagetable.DefaultPageSize) },
 	}.register()
 	exhibit{
 		name: "heap-objects", purpose: "false sharing of objects that one rank has allocated, cured by a heap for each", size: 40,
 		sharing: "each rank counts in an object of its own", classes: []sharing.Class{sharing.FalselyShared},
-		names: []string{"score@*.hits"}, function: "heapObjects",
+		names: []string{"score@*.Hits"}, function: "heapObjects",
 		culprit: func(g *gallery) scene { return heapObjects(g, false) },
 		cured:   func(g *gallery) scene { return heapObjects(g, true) },
 	}.register()
 	exhibit{
 		name: "read-beside-write", purpose: "false sharing of what is read with what is written, cured by keeping them apart", size: 40,
 		sharing: "rank 0 counts, the others read a limit that never changes", classes: []sharing.Class{sharing.FalselyShared},
-		names: []string{"[]settings[0].served", "[]settings[0].limit"}, function: "readBeside",
+		names: []string{"[]settings[0].Served", "[]settings[0].Limit"}, function: "readBeside",
 		culprit: func(g *gallery) scene { return readBeside(g, 8) },
 		cured:   func(g *gallery) scene { return readBeside(g, pagetable.DefaultPageSize) },
 	}.register()
 }
 
 // score is what a rank counts in.
-type score struct{ hits, misses int64 }
+type score struct{ Hits, Misses int64 }
 
 const scoreSize = 16 // bytes
 
@@ -76,7 +76,7 @@ func scores(g *gallery, distance int) scene {
 	}
 }
 
-type globals struct{ sent, received int64 }
+type globals struct{ Sent, Received int64 }
 
 func twoGlobals(g *gallery, distance int64) scene {
 	r := region[globals](g, "globals", 2*pagetable.DefaultPageSize/16)
@@ -140,7 +140,7 @@ func heapObjects(g *gallery, own bool) scene {
 	}
 }
 
-type settings struct{ served, limit int64 }
+type settings struct{ Served, Limit int64 }
 
 // readBeside has rank 0 count while the others read what lies distance bytes further on.
 func readBeside(g *gallery, distance int64) scene {

@@ -14,7 +14,7 @@ func init() {
 	wanted := []sharing.Class{sharing.Thrashing, sharing.Contended, sharing.Migratory}
 	exhibit{
 		name: "ping-pong-word", purpose: "thrashing by a word that says whose turn it is, cured by a barrier", size: 200,
-		sharing: "all ranks look at one word until it is their turn", classes: wanted, names: []string{"[]score[0].hits"}, function: "turns",
+		sharing: "all ranks look at one word until it is their turn", classes: wanted, names: []string{"[]score[0].Hits"}, function: "turns",
 		culprit: func(g *gallery) scene { return turns(g, false) },
 		cured:   func(g *gallery) scene { return turns(g, true) },
 	}.register()
@@ -27,7 +27,7 @@ func init() {
 	exhibit{
 		name: "migratory-object", purpose: "an object that every rank changes in turn, cured by letting one do it", size: 200,
 		sharing: "ranks take turns at one object", classes: []sharing.Class{sharing.Migratory},
-		names: []string{"[]score[0].hits to .misses"}, function: "addBoth",
+		names: []string{"[]score[0].Hits to .Misses"}, function: "addBoth",
 		culprit: func(g *gallery) scene { return migratory(g, func(round int) int { return round % g.Ranks }) },
 		cured:   func(g *gallery) scene { return migratory(g, func(int) int { return 0 }) },
 	}.register()
@@ -40,7 +40,7 @@ func init() {
 	exhibit{
 		name: "lock-apart", purpose: "data that follows its mutex in messages of its own, cured by doing more under one lock", size: 200,
 		sharing: "all ranks change two words under one mutex", classes: []sharing.Class{sharing.LockApart},
-		names: []string{"[]score[0].hits to .misses"}, function: "addBoth",
+		names: []string{"[]score[0].Hits to .Misses"}, function: "addBoth",
 		culprit: func(g *gallery) scene { return lockApart(g, 1) },
 		cured:   func(g *gallery) scene { return lockApart(g, 50) },
 	}.register()
