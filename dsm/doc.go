@@ -33,10 +33,10 @@
 // copy of its own. When it unlocks a Mutex or comes to a Barrier (or gives back any other lock), what differs, byte
 // by byte, goes to the page's home, and from there to the nodes that have been using the page. Whoever then locks that
 // mutex or comes through that barrier has what was written, or fetches the page anew (home-based lazy release
-// consistency: Zhou, Iftode and Li, OSDI 96). So nodes that write different parts of a
-// page don't send it back and forth, and a program whose conflicting accesses are all ordered by mutexes and
-// barriers sees what it would see in a sequential region. One with data races may read what was there long
-// before, and of two bytes that are written without an order either may remain.
+// consistency: Zhou, Iftode and Li, OSDI 96). So nodes that write different parts of a page don't send it back and
+// forth, and a program whose conflicting accesses are all ordered by mutexes and barriers sees what it would see in
+// a sequential region. One with data races may read what was there long before, and of two bytes that are written
+// without an order either may remain.
 //
 // Unlock, and whatever else gives a lock back, returns when the homes have what this node wrote before: from then on it
 // survives the node, as long as the homes do. What was written before a Barrier survives when any other node has come
@@ -44,9 +44,9 @@
 //
 // Views of a release region delay nobody and may be held across locks and barriers; what others wrote shows in
 // such a view at the latest once this node has used the page in another way. The home of a page writes it without a
-// copy unless others use the page too, and a page that nobody else reads costs nothing. Load and Store are plain accesses; Add, Swap and
-// CompareAndSwap are refused (ErrConsistency), as two nodes may have the word at once: keep words that nodes
-// count on without a mutex in a sequential region.
+// copy unless others use the page too, and a page that nobody else reads costs nothing. Load and Store are plain
+// accesses; Add, Swap and CompareAndSwap are refused (ErrConsistency), as two nodes may have the word at once: keep
+// words that nodes count on without a mutex in a sequential region.
 //
 // With Config.DetectRaces the homes of pages find out who wrote the same bytes without an order, and Space.Races
 // says where: region, field, nodes and lines. What it reports is a race. It sees no races with reads, which leave
