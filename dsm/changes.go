@@ -63,7 +63,7 @@ func (w *work) installChanged(pg *page, frame []byte, cause coherence.Message, b
 	}
 	if w.rd.KeepTwin {
 		c.twin = takeTwin(len(frame))
-		copy(c.twin, frame)
+		copy(c.twin, w.steady(pg, frame))
 	}
 	if w.rd.Wrote {
 		w.s.races.began(pg, w.s.intervals.wrote(pg.proto.ID()))
