@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 
@@ -180,7 +181,7 @@ func TestCondInANewView(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			inMemory(t, 4, dsm.Config{}, func(t *testing.T, nodes []*dsm.Space) {
 				const conds = 6
-				woken := 0
+				var woken atomic.Int64
 				for i := range conds {
 					for _, s := range nodes[1:3] {
 						go func() {
@@ -194,7 +195,7 @@ func TestCondInANewView(t *testing.T) {
 							if err != nil && !errors.Is(err, dsm.ErrOwnerDied) {
 								t.Error(err)
 							}
-							woken++
+							woken.Add(1)
 							unlock(t, mu)
 						}()
 					}
@@ -204,7 +205,7 @@ func TestCondInANewView(t *testing.T) {
 					t.Error(err)
 				}
 				synctest.Wait()
-				if woken != conds {
+				if woken := woken.Load(); woken != conds {
 					t.Errorf("%d of %d are woken", woken, conds)
 				}
 			})
