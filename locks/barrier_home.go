@@ -75,9 +75,13 @@ func (b *barrierHome) hurry(from pagetable.NodeID, r *Ready) {
 	b.hurried = true
 	for _, p := range b.participants {
 		if uint64(p.arrived) < p.expected {
-			r.send(p.node, Message{Kind: Hurry, ID: b.id, Parties: b.parties})
+			b.sendHurry(p.node, r)
 		}
 	}
+}
+
+func (b *barrierHome) sendHurry(to pagetable.NodeID, r *Ready) {
+	r.send(to, Message{Kind: Hurry, ID: b.id, Parties: b.parties})
 }
 
 func (b *barrierHome) refuse(to pagetable.NodeID, msg Message, why Reason, r *Ready) {
@@ -115,9 +119,13 @@ func (b *barrierHome) withdraw(from pagetable.NodeID, msg Message, r *Ready) {
 	if !ok || msg.Parties != b.parties || b.participants[i].arrived == 0 {
 		return
 	}
-	b.participants[i].arrived--
+	p := &b.participants[i]
+	p.arrived--
 	b.arrived--
 	r.send(from, Message{Kind: Withdrawn, ID: b.id, Parties: b.parties})
+	if b.hurried && uint64(p.arrived) < p.expected { // it need not have been told so far
+		b.sendHurry(from, r)
+	}
 }
 
 // newEpoch forgets the arrivals of the present phase; the nodes report them again.

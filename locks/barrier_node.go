@@ -68,8 +68,9 @@ func (b *barrierNode) hurry(r *Ready) {
 	b.arrive(r)
 }
 
-// cancel asks the home to take w's arrival back, if one may be there, and reports whether w waits here. Either a
-// Withdrawn comes, or a Release or Refuse that has crossed.
+// cancel asks the home to take w's arrival back, if it was sent, and reports whether w waits here. Either a
+// Withdrawn comes, or a Release or Refuse that has crossed. An arrival that is collected is not given in its
+// place: it may have come after the phase that w's was counted in.
 func (b *barrierNode) cancel(w Waiter, r *Ready) bool {
 	i := slices.IndexFunc(b.waiters, func(a arrival) bool { return a.w == w })
 	if i < 0 {
@@ -77,7 +78,7 @@ func (b *barrierNode) cancel(w Waiter, r *Ready) bool {
 	}
 	switch {
 	case b.waiters[i].withdrawing:
-	case b.collected() > 0:
+	case uint64(i) >= b.sent:
 		b.waiters = slices.Delete(b.waiters, i, i+1)
 		r.wake(w, 0, Canceled)
 	default:
