@@ -24,7 +24,7 @@ func TestCloneKnowsAllFields(t *testing.T) {
 		{death{}, 2}, {doubt{}, 2}, {mutexHome{}, 8}, {mutexFound{}, 5}, {barrierNode{}, 9}, {arrival{}, 2}, {barrierHome{}, 8},
 		{participant{}, 4}, {Message{}, 19}, {cluster{}, 12}, {host{}, 6}, {wait{}, 8}, {use{}, 5}, {record{}, 20},
 		{poolNode{}, 8}, {taker{}, 2}, {poolHome{}, 9}, {given{}, 3}, {request{}, 3},
-		{servedNode{}, 3}, {counterNode{}, 7}, {adder{}, 2}, {watcher{}, 3}, {servedHome{}, 3}, {counterHome{}, 6},
+		{servedNode{}, 3}, {counterNode{}, 7}, {adder{}, 2}, {watcher{}, 3}, {servedHome{}, 4}, {counterHome{}, 6},
 		{batch{}, 3}, {watching{}, 2}, {span{}, 2}, {electionNode{}, 8}, {observer{}, 2}, {electionHome{}, 7},
 		{candidate{}, 2}, {observing{}, 2}, {leader{}, 2}, {condNode{}, 4}, {listener{}, 2}, {condHome{}, 3}, {signals{}, 3},
 	} {

@@ -174,6 +174,7 @@ func (h *home) adopt(from pagetable.NodeID, msg Message) {
 // newEpoch begins to rebuild. What is homed elsewhere now is forgotten; its new home learns of a
 // mutex from here and from the nodes, of a pool from the nodes, and of a barrier from here.
 func (h *home) newEpoch(self pagetable.NodeID, v *View, r *Ready) {
+	h.served.interrupted(h.rebuild.reports)
 	h.rebuild.begin(self, v)
 	if len(h.rebuild.lost) > 0 {
 		h.lossIn(v.Epoch)

@@ -243,7 +243,7 @@ func (c *cluster) checkDeath(h *host, p *record, k Woken) {
 		return
 	}
 	p.untold = false
-	if p.deaths--; c.settled() {
+	if p.deaths = max(p.deaths-1, 0); c.settled() {
 		p.deaths = 0
 	}
 }

@@ -12,6 +12,9 @@ type servedHome struct {
 	counters  map[ID]*counterHome
 	elections map[ID]*electionHome
 	conds     map[ID]*condHome
+	// handed are the counters that were handed over when the epoch began. If it ends with their new home, nobody
+	// else may know that there is something to know.
+	handed map[ID]Served
 }
 
 func newServedHome() servedHome {
@@ -99,11 +102,16 @@ func (h *servedHome) forgo(from pagetable.NodeID, msg Message) {
 
 // newEpoch hands what moves to its new home, and forgets what nodes will ask for again.
 func (h *servedHome) newEpoch(self pagetable.NodeID, v *View, r *Ready) {
+	for _, id := range sortedKeys(h.handed, cmp.Compare) {
+		r.send(v.Home(id), Message{Kind: ReportCounter, ID: id, Name: h.handed[id].Name, Class: h.handed[id].Class})
+	}
+	h.handed = map[ID]Served{}
 	for _, id := range sortedKeys(h.counters, cmp.Compare) {
 		c := h.counters[id]
 		c.newEpoch(v)
 		if to := v.Home(id); to != self {
 			c.handOver(to, r)
+			h.handed[id] = c.lock
 			delete(h.counters, id)
 		}
 	}
@@ -124,6 +132,19 @@ func (h *servedHome) adopt(msg Message) {
 		h.election(msg).over = true
 	} else {
 		h.counter(msg).adopt(msg)
+	}
+}
+
+// interrupted takes up that an epoch has ended before all that belongs to these reports had come. Of a counter that was
+// being handed over the value may be known, but not which additions are in it.
+func (h *servedHome) interrupted(reports []received) {
+	for _, in := range reports {
+		switch in.msg.Kind {
+		case HandCounter:
+			h.counter(in.msg).broken = true
+		case HandElection:
+			h.adopt(in.msg)
+		}
 	}
 }
 

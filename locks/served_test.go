@@ -198,6 +198,7 @@ func (h servedHome) clone() servedHome {
 		e.queue = slices.Clone(o.queue)
 		k.conds[id] = &e
 	}
+	k.handed = h.handed // which is never changed when its epoch has begun
 	return k
 }
 
@@ -232,6 +233,9 @@ func (p *print) servedHome(h *servedHome) {
 			p.uint(uint64(w.node))
 			p.watcher(w.watcher)
 		}
+	}
+	for _, id := range sortedKeys(h.handed, cmp.Compare) {
+		p.uint(uint64(id))
 	}
 	for _, id := range sortedKeys(h.elections, cmp.Compare) {
 		p.electionHome(h.elections[id])

@@ -39,11 +39,18 @@ type simulation struct {
 	begins, cancels, deaths, crashes, leaves, joins, moves int
 }
 
+// foundFaults are seeds with which TestSimulate has found faults that few others find.
+var foundFaults = []uint64{
+	3070118811, 3238259476, // what came after a withdrawal was held back for ever
+	493318474,            // an arrival was given for one that an earlier phase had counted
+	747720224, 628943931, // a counter began anew when views came between its handover and its end
+}
+
 // TestSimulate lets clusters of up to 8 nodes and 8 locks live at random.
 func TestSimulate(t *testing.T) {
 	const rounds, events = 3, 700
 	var done [kinds]int
-	for _, seed := range seeds(t, 400) {
+	for _, seed := range slices.Concat(foundFaults, seeds(t, 400)) {
 		s := newSimulation(seed)
 		s.live(rounds, events)
 		if s.broken != "" {
