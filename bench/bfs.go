@@ -40,7 +40,7 @@ func bfs(ctx context.Context, r *Rank) error {
 	}
 	w := s.distances.Read(0, s.n)
 	defer w.Done()
-	r.Verify(slices.Equal(w.Data, reference), "all %d distances equal those of the sequential run", s.n)
+	verifyEqual(r, "distances", w.Data, reference)
 	return nil
 }
 

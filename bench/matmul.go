@@ -2,7 +2,6 @@ package bench
 
 import (
 	"context"
-	"slices"
 )
 
 func init() {
@@ -43,7 +42,7 @@ func matmul(ctx context.Context, r *Rank) error {
 	}
 	product := c.Read(0, n)
 	defer product.Done()
-	r.Verify(slices.Equal(product.Data, reference), "all %d elements equal those of the sequential run", n*n)
+	verifyEqual(r, "elements", product.Data, reference)
 	return nil
 }
 

@@ -2,7 +2,6 @@ package bench
 
 import (
 	"context"
-	"slices"
 )
 
 func init() {
@@ -51,7 +50,7 @@ func sor(ctx context.Context, r *Rank) error {
 	}
 	all := grid.Read(0, n)
 	defer all.Done()
-	r.Verify(slices.Equal(all.Data, reference), "all %d points equal those of the sequential run", n*n)
+	verifyEqual(r, "points", all.Data, reference)
 	return nil
 }
 

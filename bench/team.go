@@ -3,7 +3,6 @@ package bench
 import (
 	"cmp"
 	"context"
-	"slices"
 
 	"pagemesh/pagetable"
 )
@@ -92,5 +91,21 @@ func teamArray[T any](t team, name string, n int, l layout) *Array[T] {
 func verifySame[T comparable](r *Rank, got, want *Array[T]) {
 	g, w := got.Read(0, got.Len()), want.Read(0, want.Len())
 	defer g.Done()
-	r.Verify(slices.Equal(g.Data, w.Data), "all %d elements equal those of the sequential run", got.Len())
+	verifyEqual(r, "elements", g.Data, w.Data)
+}
+
+// verifyEqual verifies that a result, which consists of what, is the one of the sequential run.
+func verifyEqual[T comparable](r *Rank, what string, got, want []T) {
+	wrong, first := 0, 0
+	for i := len(want) - 1; i >= 0; i-- {
+		if got[i] != want[i] {
+			wrong, first = wrong+1, i
+		}
+	}
+	if wrong > 0 {
+		r.Verify(false, "%d of %d %s differ from those of the sequential run, the first is %d: %v instead of %v",
+			wrong, len(want), what, first, got[first], want[first])
+		return
+	}
+	r.Verify(true, "all %d %s equal those of the sequential run", len(want), what)
 }

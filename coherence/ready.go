@@ -10,9 +10,9 @@ type Ready struct {
 	// order, and what differs from the twin, see Merge. A diff goes into the twin too, if there is one: what
 	// others have written is nothing that this node has to tell.
 	Install Content
-	// KeepTwin: copy the frame to a twin now, before the node may write. The home of a page has one only if it is
-	// watched: then what differs from the twin is taken for the Shadow and not sent, when a Diff is installed,
-	// which goes to both, and when Flushed names an interval.
+	// KeepTwin: copy the frame to a twin now, before the node may write. The home of a page has one if somebody
+	// follows, or if it is watched: then what differs from the twin is taken for the Shadow and not sent, when a Diff
+	// is installed, which goes to both, and when Flushed names an interval.
 	KeepTwin bool
 	// Wrote: the page is written in this node's open interval, see Intervals. A release that follows a write has
 	// to find it there.
@@ -20,10 +20,12 @@ type Ready struct {
 	// Before and After are the node's right on the page before and after the step. If they differ, the
 	// caller changes the protection of the frame now.
 	Before, After pagetable.Access
-	// Send lists the messages to send. If one carries Bytes they are read from the frame now. Those
-	// addressed to the node itself are stepped, in order, after everything else here is done. The Diff of a Flush
-	// is taken now, see TakeDiff, and kept until Flushed names its interval; with RepeatDiff it is the one that was
-	// kept. The Diff of Updates is the one that Install says to put into the page, otherwise it is taken now, once.
+	// Send lists the messages to send. If one carries Bytes they are those of the twin, if there is one, and else read
+	// from the frame now: the next Update says how the page differs from the twin, and must not meet a word that was
+	// half done. Messages addressed to the node itself are stepped, in order, after everything else here is done. The
+	// Diff of a Flush is taken now, see TakeDiff, and kept until Flushed names its interval; with RepeatDiff it is the
+	// one that was kept. The Diff of Updates is the one that Install says to put into the page, otherwise it is taken
+	// now, once.
 	Send []Message
 	// RepeatDiff: the Flushes here were sent before, to a home that is gone.
 	RepeatDiff bool

@@ -110,17 +110,13 @@ type keptDiff struct {
 	diff     rdiff
 }
 
-// rdiff is a diff: which words differ, and how.
-type rdiff struct {
-	differs [pageWords]bool
-	words   words
-}
+// rdiff is a diff: which bits differ, and how. As in a real one, which has only the bytes that differ, it makes
+// of a word what its writer had only if it is applied to what the twin had.
+type rdiff struct{ differs, words words }
 
 func (d rdiff) apply(w *words) {
-	for i := range d.differs {
-		if d.differs[i] {
-			w[i] = d.words[i]
-		}
+	for i := range w {
+		w[i] = d.words[i]&d.differs[i] | w[i]&^d.differs[i]
 	}
 }
 

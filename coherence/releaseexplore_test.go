@@ -30,6 +30,8 @@ var rsettings = []rsetting{
 	{"written while noticed", []pagetable.NodeID{3}, []string{"1 w00L0w01U0r00w00Br00r01", "2 L0r01w01U0Br00r01", "3 B"}, false, false, 0, 0},
 	{"a view across a lock", []pagetable.NodeID{1}, []string{"1 L0r01w01U0Br00r01", "2 p0k00L0r01w01U0k00q0Br00r01"}, false, false, 0, 0},
 	{"a view of the home's", []pagetable.NodeID{1}, []string{"1 p0k00L0w01U0k00q0Br00r01", "2 L0r01w01U0Br00r01"}, false, false, 0, 0},
+	{"a word that the home writes twice", []pagetable.NodeID{1}, []string{"1 w00Bw00w00Br00", "2 Br01Br00", "3 Br01Br00"}, false, false, 0, 0},
+	{"a word that a view of the home's writes twice", []pagetable.NodeID{1}, []string{"1 w00Bp0k00k00q0B", "2 Br01Br00", "3 Br01Br00"}, false, false, 0, 0},
 	{"two threads of one node", []pagetable.NodeID{2}, []string{"1 L0r00w00U0", "1 L1r01w01U1", "2 L0r00w00U0L1r01U1"}, false, false, 0, 0},
 	{"two threads and a home", []pagetable.NodeID{3}, []string{"1 L0r00w00U0", "1 w01L1U1", "2 L0r00w00U0L1U1", "3"}, false, false, 0, 0},
 	{"threads that synchronize unseen", []pagetable.NodeID{3, 2}, []string{"1 L2w00U2L1U1", "1 L2U2L0w10U0", "2 L0r00r10U0", "3"}, false, false, 0, 0},

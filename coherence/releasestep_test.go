@@ -501,9 +501,8 @@ func (c *rcluster) install(pl *rplace, cause *rpacket) error {
 		return nil
 	}
 	for i := range pl.frame { // see Merge
-		if pl.frame[i] == pl.twin[i] {
-			pl.frame[i] = fresh[i]
-		}
+		changed := pl.frame[i] ^ pl.twin[i]
+		pl.frame[i] = pl.frame[i]&changed | fresh[i]&^changed
 		pl.twin[i] = fresh[i]
 	}
 	return nil
@@ -523,7 +522,9 @@ func (c *rcluster) send(pl *rplace, m Message) {
 	p := rpacket{Message: m}
 	switch m.Content {
 	case Bytes:
-		p.words = pl.frame
+		if p.words = pl.frame; pl.twinned {
+			p.words = pl.twin
+		}
 	case Diff:
 		if c.rd.RepeatDiff {
 			i := slices.IndexFunc(pl.kept, func(k keptDiff) bool { return k.interval == m.Txn })

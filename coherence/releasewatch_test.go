@@ -95,7 +95,7 @@ func (c *rcluster) compare(pl *rplace, st Stamp, d rdiff) error {
 func (d rdiff) encode() []byte {
 	var e diffEncoder
 	for i, differs := range d.differs {
-		if differs {
+		if differs != 0 {
 			e.word(i, uint64(d.words[i]), 0xff)
 		}
 	}
@@ -106,11 +106,9 @@ func (d rdiff) encode() []byte {
 // takeDiff returns how a frame differs from its twin, and makes them alike.
 func (pl *rplace) takeDiff() (d rdiff) {
 	for i := range pl.frame {
-		if d.differs[i] = pl.frame[i] != pl.twin[i]; d.differs[i] {
-			d.words[i] = pl.frame[i]
-		}
+		d.differs[i] = pl.frame[i] ^ pl.twin[i]
 	}
-	pl.twin = pl.frame
+	d.words, pl.twin = pl.frame, pl.frame
 	return d
 }
 

@@ -96,7 +96,15 @@ func (c *changes) installUnder(frame, fresh []byte) {
 	}
 }
 
-// steady returns the bytes of a page to send, which a view of this node may be writing to.
+// content returns the bytes of a page to send. What differs from the twin will be told later.
+func (w *work) content(pg *page, frame []byte) []byte {
+	if twin := pg.changes.twin; twin != nil {
+		return twin
+	}
+	return w.steady(pg, frame)
+}
+
+// steady returns the bytes of a page's frame, which a view of this node may be writing to.
 func (w *work) steady(pg *page, frame []byte) []byte {
 	if !pg.written() {
 		return frame

@@ -299,7 +299,7 @@ func (w *work) send(pg *page, m *coherence.Message, frame, update []byte) {
 	var body []byte
 	switch {
 	case m.Content == coherence.Bytes:
-		body = w.steady(pg, frame)
+		body = w.content(pg, frame)
 	case m.Kind == coherence.Update:
 		body = update
 	case m.Content == coherence.Diff:

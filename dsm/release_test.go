@@ -163,6 +163,28 @@ func TestAViewAcrossABarrier(t *testing.T) {
 	})
 }
 
+// TestAWordThatIsHalfDone: who comes to the page while its home is writing a word sees what the home has written in the
+// end, also of those bytes that are then as they were before.
+func TestAWordThatIsHalfDone(t *testing.T) {
+	nodes := openNodes(t, 3, dsm.Config{})
+	regions := releaseRegions(t, nodes, 256, homed(nodes[0]))
+	get(t, regions[1], 8) // so that somebody is to be told
+	v, err := regions[0].View(patient(t), 0, 8, write)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer v.Release()
+	v.Bytes()[0] = 1
+	get(t, regions[2], 8)
+	v.Bytes()[0], v.Bytes()[1] = 0, 2
+	each(nodes, func(_ int, s *dsm.Space) { meet(t, s, "written", 3) })
+	for i, r := range regions {
+		if a, b := get(t, r, 0), get(t, r, 1); a != 0 || b != 2 {
+			t.Errorf("node %d reads %d and %d, want 0 and 2", i, a, b)
+		}
+	}
+}
+
 // TestPagesAtHomeCostNothing: as long as nobody else reads them, a home writes without a message or a notice.
 func TestPagesAtHomeCostNothing(t *testing.T) {
 	nodes := openNodes(t, 2, dsm.Config{})
