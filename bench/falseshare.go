@@ -47,8 +47,9 @@ func falseShare(ctx context.Context, r *Rank) error {
 	if r.Rank != 0 {
 		return nil
 	}
-	wrong := shared.wrong(ctx, r.Ranks, n+n/batchAdds*batchAdds) + padded.wrong(ctx, r.Ranks, n+n/batchAdds*batchAdds) +
-		release.wrong(ctx, r.Ranks, n/batchAdds*batchAdds)
+	inBatches := batches(n) * batchAdds
+	wrong := shared.wrong(ctx, r.Ranks, n+inBatches) + padded.wrong(ctx, r.Ranks, n+inBatches) +
+		release.wrong(ctx, r.Ranks, inBatches)
 	r.Verify(wrong == 0, "%d of %d counters are wrong", wrong, 3*r.Ranks)
 	return nil
 }
@@ -76,11 +77,14 @@ func (w wordsOf) wrong(ctx context.Context, ranks, want int) (wrong int) {
 // batchAdds is how often a rank counts between two barriers.
 const batchAdds = 100
 
-// countTogether counts to n by loads and stores, in batches that each end at a barrier.
+// batches returns how many batches give figures as steady as n additions do.
+func batches(n int) int { return n / 5 }
+
+// countTogether counts by loads and stores, in batches that each end at a barrier.
 func (r *Rank) countTogether(ctx context.Context, w wordsOf, n int) (s samples) {
 	off := w.off(r.Rank)
 	check(r.Barrier(ctx))
-	for range n / batchAdds {
+	for range batches(n) {
 		s.time(func() {
 			for range batchAdds {
 				v, err := w.region.Load(ctx, off)
