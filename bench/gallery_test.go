@@ -53,3 +53,30 @@ func TestExhibitWantsAllOfIt(t *testing.T) {
 		}
 	}
 }
+
+// TestPredictionsAreWeighed: a gain that is predicted must be near the one that was measured.
+func TestPredictionsAreWeighed(t *testing.T) {
+	e := exhibit{classes: []sharing.Class{sharing.Migratory}, cure: "batch"}
+	predicting := func(gain *report.Gain) []trial {
+		f := report.Finding{Class: sharing.Migratory, Complaint: true, Cures: []report.Cure{{Kind: "home"}, {Kind: "batch", Gain: gain}}}
+		return []trial{{took: 100, report: report.Report{Findings: []report.Finding{f}}}}
+	}
+	cured := []trial{{took: 60}}
+	for _, c := range []struct {
+		gain  *report.Gain
+		right bool
+		says  string
+	}{
+		{&report.Gain{Share: 0.48}, true, "x: the cure saves 40 % of the time; the report predicts 48 %."},
+		{&report.Gain{Share: 0.32}, true, "x: the cure saves 40 % of the time; the report predicts 32 %."},
+		{&report.Gain{Share: 0.52}, false, "x: the cure saves 40 % of the time; the report predicts 52 %."},
+		{&report.Gain{Share: 0.28}, false, "x: the cure saves 40 % of the time; the report predicts 28 %."},
+		{nil, true, "x: the cure saves 40 % of the time; the report can't tell."},
+	} {
+		g := &gallery{Rank: &Rank{Spec: Spec{Workload: "x"}, job: &Job{}, Result: Result{Verified: true, Detail: "all else"}}}
+		e.weigh(g, predicting(c.gain), cured)
+		if got := g.Result.Reading[0]; got != c.says || g.Result.Verified != c.right {
+			t.Errorf("%q, right %v; want %q, %v", got, g.Result.Verified, c.says, c.right)
+		}
+	}
+}

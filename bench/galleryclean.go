@@ -46,7 +46,7 @@ func readOnly(g *gallery) scene {
 						check(wrong.Store(g.ctx, 0, 1))
 					}
 				}
-				think(100 * time.Microsecond)
+				busy(100 * time.Microsecond)
 			}
 		},
 		right: func() bool { return g.holds(wrong, 0, 0) },

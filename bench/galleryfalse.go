@@ -14,6 +14,7 @@ func init() {
 		name: "array-of-structs", purpose: "false sharing of neighbours in an array, cured by padding", size: 40,
 		sharing: "each rank counts in an element of its own", classes: []sharing.Class{sharing.FalselyShared},
 		names: []string{"[]score[0].Hits", "[]score[1].Hits"}, function: "scores",
+		cure:    "pad",
 		culprit: func(g *gallery) scene { return scores(g, scoreSize) },
 		cured:   func(g *gallery) scene { return scores(g, pagetable.DefaultPageSize) },
 	}.register()
@@ -21,6 +22,7 @@ func init() {
 		name: "two-globals", purpose: "false sharing of two variables, cured by a page for each", size: 40,
 		sharing: "rank 0 counts in one variable and rank 1 in the other", classes: []sharing.Class{sharing.FalselyShared},
 		names: []string{"[]globals[0].Sent", "[]globals[0].Received"}, function: "twoGlobals",
+		cure:    "split",
 		culprit: func(g *gallery) scene { return twoGlobals(g, 8) },
 		cured:   func(g *gallery) scene { return twoGlobals(g, pagetable.DefaultPageSize) },
 	}.register()
@@ -28,6 +30,7 @@ func init() {
 		name: "heap-objects", purpose: "false sharing of objects that one rank has allocated, cured by a heap for each", size: 40,
 		sharing: "each rank counts in an object of its own", classes: []sharing.Class{sharing.FalselyShared},
 		names: []string{"score@*.Hits"}, function: "heapObjects",
+		cure:    "own-heap",
 		culprit: func(g *gallery) scene { return heapObjects(g, false) },
 		cured:   func(g *gallery) scene { return heapObjects(g, true) },
 	}.register()
@@ -35,6 +38,7 @@ func init() {
 		name: "read-beside-write", purpose: "false sharing of what is read with what is written, cured by keeping them apart", size: 40,
 		sharing: "rank 0 counts, the others read a limit that never changes", classes: []sharing.Class{sharing.FalselyShared},
 		names: []string{"[]settings[0].Served", "[]settings[0].Limit"}, function: "readBeside",
+		cure:    "separate",
 		culprit: func(g *gallery) scene { return readBeside(g, 8) },
 		cured:   func(g *gallery) scene { return readBeside(g, pagetable.DefaultPageSize) },
 	}.register()
@@ -47,7 +51,7 @@ const scoreSize = 16 // bytes
 
 // hitsARound is how often a rank counts between two barriers, and hitTime how long it is busy with other things then.
 const (
-	hitsARound = 20
+	hitsARound = 200
 	hitTime    = 2 * time.Microsecond
 )
 
@@ -61,7 +65,7 @@ func scores(g *gallery, distance int) scene {
 				for range hitsARound {
 					_, err := r.Add(g.ctx, at(g.Rank.Rank), 1)
 					check(err)
-					think(hitTime)
+					busy(hitTime)
 				}
 			})
 		},
@@ -89,7 +93,7 @@ func twoGlobals(g *gallery, distance int64) scene {
 					}
 					_, err := r.Add(g.ctx, int64(g.Rank.Rank)*distance, 1)
 					check(err)
-					think(hitTime)
+					busy(hitTime)
 				}
 			})
 		},
@@ -125,7 +129,7 @@ func heapObjects(g *gallery, own bool) scene {
 				for range hitsARound {
 					_, err := r.Add(g.ctx, mine, 1)
 					check(err)
-					think(hitTime)
+					busy(hitTime)
 				}
 			})
 		},
@@ -156,7 +160,7 @@ func readBeside(g *gallery, distance int64) scene {
 						_, err := r.Load(g.ctx, distance)
 						check(err)
 					}
-					think(hitTime)
+					busy(hitTime)
 				}
 			})
 		},

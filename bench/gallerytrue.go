@@ -15,12 +15,14 @@ func init() {
 	exhibit{
 		name: "ping-pong-word", purpose: "thrashing by a word that says whose turn it is, cured by a barrier", size: 200,
 		sharing: "all ranks look at one word until it is their turn", classes: wanted, names: []string{"[]score[0].Hits"}, function: "turns",
+		cure:    "batch",
 		culprit: func(g *gallery) scene { return turns(g, false) },
 		cured:   func(g *gallery) scene { return turns(g, true) },
 	}.register()
 	exhibit{
 		name: "hot-lock-word", purpose: "thrashing by a lock that is words of shared memory, cured by a mutex", size: 100,
 		sharing: "all ranks count under one lock", classes: wanted, names: []string{"[]latch[0].Next to .Value"}, function: "hotLock",
+		cure:    "mutex",
 		culprit: func(g *gallery) scene { return hotLock(g, false) },
 		cured:   func(g *gallery) scene { return hotLock(g, true) },
 	}.register()
@@ -28,12 +30,14 @@ func init() {
 		name: "migratory-object", purpose: "an object that every rank changes in turn, cured by letting one do it", size: 200,
 		sharing: "ranks take turns at one object", classes: []sharing.Class{sharing.Migratory},
 		names: []string{"[]score[0].Hits to .Misses"}, function: "addBoth",
+		cure:    "batch",
 		culprit: func(g *gallery) scene { return migratory(g, func(round int) int { return round % g.Ranks }) },
 		cured:   func(g *gallery) scene { return migratory(g, func(int) int { return 0 }) },
 	}.register()
 	exhibit{
 		name: "misplaced-home", purpose: "pages homed at a node that does not use them, cured by placement", size: 200,
 		sharing: "each rank writes pages of its own", classes: []sharing.Class{sharing.MisplacedHome}, function: "misplaced",
+		cure:    "home",
 		culprit: func(g *gallery) scene { return misplaced(g, 1) },
 		cured:   func(g *gallery) scene { return misplaced(g, 0) },
 	}.register()
@@ -41,6 +45,7 @@ func init() {
 		name: "lock-apart", purpose: "data that follows its mutex in messages of its own, cured by doing more under one lock", size: 200,
 		sharing: "all ranks change two words under one mutex", classes: []sharing.Class{sharing.LockApart},
 		names: []string{"[]score[0].Hits to .Misses"}, function: "addBoth",
+		cure:    "batch",
 		culprit: func(g *gallery) scene { return lockApart(g, 1) },
 		cured:   func(g *gallery) scene { return lockApart(g, 50) },
 	}.register()
@@ -48,6 +53,7 @@ func init() {
 		name: "small-messages", purpose: "one word of a page at a time from a producer to consumers, cured by batches", size: 400,
 		sharing: "rank 0 writes numbers, the others read them", classes: []sharing.Class{sharing.ProducerConsumer},
 		names: []string{"[]int64[0]"}, function: "smallMessages",
+		cure:    "batch",
 		culprit: func(g *gallery) scene { return smallMessages(g, 1) },
 		cured:   func(g *gallery) scene { return smallMessages(g, g.n) },
 	}.register()
@@ -61,6 +67,11 @@ func turns(g *gallery, barrier bool) scene {
 		_, err := r.Add(g.ctx, 0, uint64(n))
 		check(err)
 	}
+	load := func() uint64 {
+		v, err := r.Load(g.ctx, 0)
+		check(err)
+		return v
+	}
 	return scene{
 		act: func() {
 			mine := 0
@@ -72,8 +83,8 @@ func turns(g *gallery, barrier bool) scene {
 					continue
 				}
 				mine++
-				for !barrier && !g.holds(r, 0, round) {
-					think(hitTime)
+				for !barrier && load() != uint64(round) {
+					rest(time.Microsecond)
 				}
 				if !barrier {
 					add(1)
@@ -101,8 +112,13 @@ func hotLock(g *gallery, mutex bool) scene {
 	lock := func() {
 		drawn, err := r.Add(g.ctx, 0, 1)
 		check(err)
-		for !g.holds(r, servingAt, int(drawn-1)) {
-			think(hitTime)
+		for {
+			serving, err := r.Load(g.ctx, servingAt)
+			check(err)
+			if serving == drawn-1 {
+				return
+			}
+			rest(time.Microsecond)
 		}
 	}
 	unlock := func() {
@@ -122,7 +138,7 @@ func hotLock(g *gallery, mutex bool) scene {
 				lock()
 				_, err := r.Add(g.ctx, valueAt, 1)
 				check(err)
-				think(hitTime) // so that others come for the lock
+				busy(aWhile) // so that others come for the lock
 				unlock()
 			}
 		},
@@ -142,7 +158,7 @@ func migratory(g *gallery, turn func(round int) int) scene {
 				if turn(round) == g.Rank.Rank {
 					addBoth(g, r)
 				}
-				think(aWhile)
+				busy(aWhile)
 			})
 		},
 		right: func() bool { return g.holds(r, 0, g.n) && g.holds(r, 8, g.n) },
@@ -184,7 +200,7 @@ func lockApart(g *gallery, batch int) scene {
 					addBoth(g, r)
 				}
 				check(m.Unlock())
-				think(aWhile)
+				rest(aWhile)
 			}
 		},
 		right: func() bool { return g.holds(r, 0, g.n*g.Ranks) && g.holds(r, 8, g.n*g.Ranks) },

@@ -19,6 +19,8 @@ type Job struct {
 	Report bool
 	// DetectRaces: the space does, and results say what it has found.
 	DetectRaces bool
+	// Untimed: nothing is verified that depends on how long something took.
+	Untimed bool
 	// Emit is called on rank 0 only, with each result as soon as it is there.
 	Emit func(Result)
 

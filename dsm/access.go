@@ -4,6 +4,7 @@ import (
 	"context"
 	"runtime/trace"
 	"sync"
+	"time"
 
 	"pagemesh/pagetable"
 )
@@ -137,6 +138,24 @@ func (b *batch) wait(ctx context.Context) error {
 	return err
 }
 
+// resumed counts what it took to have this goroutine run again for the page that came last. That is up to half of a wait
+// where the processor had halted.
+func (b *batch) resumed() {
+	last := &b.waiters[0]
+	for i := range b.waiters {
+		if wt := &b.waiters[i]; wt.ended.After(last.ended) {
+			last = wt
+		}
+	}
+	if last.ended.IsZero() {
+		return
+	}
+	late := time.Since(last.ended)
+	last.pg.mu.Lock()
+	defer last.pg.mu.Unlock()
+	last.pg.traffic.resumed(b.r.s, late)
+}
+
 // await waits for the group and withdraws what is left when ctx ends.
 func (b *batch) await(ctx context.Context) {
 	defer trace.StartRegion(ctx, "dsm: wait for pages").End()
@@ -147,6 +166,7 @@ func (b *batch) await(ctx context.Context) {
 	}
 	select {
 	case <-b.group.done:
+		b.resumed()
 		return
 	case <-ctx.Done():
 	}

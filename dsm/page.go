@@ -75,6 +75,7 @@ type waiter struct {
 	fn    func(pg *page, frame []byte)
 	pg    *page
 	start time.Time        // set if another node has to be asked
+	ended time.Time        // set when a wait that has a start is over
 	begun time.Duration    // by start, as waits counts
 	held  pagetable.Access // what right was here then
 	// site is the line of the program that waits, sampled that it counts for the page, and guessed that it is

@@ -158,6 +158,7 @@ func (pg *page) failed(r *region, wt *waiter) {
 
 func (pg *page) waited(s *node, wt *waiter, e *trace.Event) {
 	now := time.Now()
+	wt.ended = now
 	pg.traffic.stalled(s, wt, now)
 	if recording {
 		e.Time, e.Wait = s.since1970(now), int64(now.Sub(wt.start))

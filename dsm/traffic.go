@@ -82,6 +82,12 @@ func (t *traffic) stalled(s *node, wt *waiter, now time.Time) {
 	}
 }
 
+// resumed adds the time from the end of a wait until whoever waited went on.
+func (t *traffic) resumed(s *node, late time.Duration) {
+	t.StallNanos += uint64(late)
+	t.LostNanos += uint64(s.waits.part(late))
+}
+
 // right follows a change of the node's right from before to after. taken says that it was for another node.
 func (t *traffic) right(before, after pagetable.Access, w *work, taken bool) {
 	if t.sharer == nil && taken && after < before {

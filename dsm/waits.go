@@ -45,3 +45,10 @@ func (w *waits) end(now time.Time, begun time.Duration) time.Duration {
 	w.n--
 	return w.each - begun
 }
+
+// part returns the share of a time just now of somebody who waited beside those who wait.
+func (w *waits) part(of time.Duration) time.Duration {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return of / time.Duration(w.n+1)
+}

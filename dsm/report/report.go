@@ -165,11 +165,11 @@ var kinds = []trace.Kind{trace.Served, trace.Failed, trace.Invalidate, trace.Dow
 
 // Of returns the report on a space as it is now. Its errors are those of the source.
 func Of(ctx context.Context, s Source) (Report, error) {
-	pages, err := s.Pages(ctx, dsm.PageQuery{Page: -1, Top: PagesAtMost})
+	st, err := s.Status(ctx) // first, since to look takes time in which nothing is lost
 	if err != nil {
 		return Report{}, err
 	}
-	st, err := s.Status(ctx)
+	pages, err := s.Pages(ctx, dsm.PageQuery{Page: -1, Top: PagesAtMost})
 	if err != nil {
 		return Report{}, err
 	}
