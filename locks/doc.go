@@ -154,8 +154,13 @@
 //
 // A mutex that was on its way between two nodes arrives nowhere: the sender no longer has it, and the
 // receiver either took it before its report, or refuses it because of its epoch. So at most one node
-// reports that it has the mutex, and the home grants it anew only if none does. Permits that were under way, or at a node that is lost,
-// are reported by nobody and so are free. Takes have a new order, that in which they come to the home.
+// reports that it has the mutex, and the home grants it anew only if none does. Permits that were under way,
+// or at a node that is lost, are reported by nobody and so are free. Takes have a new order, that in which they
+// come to the home.
+//
+// A counter moves with its value (HandCounter). If the next view cuts that off, its new home can't know which
+// additions are in the value, and may not even have heard of it: whoever handed it over reports it once more, and
+// it is broken, as by the loss of a home.
 //
 // After the crash of a node its late messages are refused with its epoch; the node itself, if it is
 // only cut off, must find out that it is no member any more. Until then its tokens are older than those
