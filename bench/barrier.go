@@ -25,7 +25,9 @@ func barrier(ctx context.Context, r *Rank) error {
 	meet := r.Space.Barrier("bench/"+r.name+"/meet", r.Ranks)
 	w := openWire(ctx, r)
 	defer w.close()
-	var wait, pair samples
+	bare := openMeeting(ctx, r)
+	defer bare.close()
+	var wait, pair, meeting samples
 	late := 0
 	err := r.Timed(ctx, func() error {
 		for phase := range phases {
@@ -33,6 +35,10 @@ func barrier(ctx context.Context, r *Rank) error {
 				check(seen.Store(ctx, int64(r.Rank*pagetable.DefaultPageSize), uint64(phase)))
 				for i := 0; i < barrierCheck && r.Rank == 0; i++ {
 					pair.time(w.pair)
+				}
+				check(meet.Wait(ctx))
+				for range barrierCheck {
+					meeting.time(bare.wait)
 				}
 				check(meet.Wait(ctx))
 			}
@@ -54,8 +60,10 @@ func barrier(ctx context.Context, r *Rank) error {
 	}
 	r.Metric("barrier", wait.metric())
 	r.Metric("raw_pair", pair.metric())
+	r.Metric("raw_meeting", meeting.metric())
 	r.Result.Reading = append(r.Result.Reading,
-		fmt.Sprintf("A barrier of %d takes %.2f times a bare round trip.", r.Ranks, wait.times(pair)))
+		fmt.Sprintf("A barrier of %d takes %.2f times a bare round trip of two, and %.2f times what as many processes take to meet over bare connections.",
+			r.Ranks, wait.times(pair), wait.times(meeting)))
 	r.Verify(late == 0, "%d times a rank passed a phase that another had not reached", late)
 	return nil
 }
