@@ -13,7 +13,7 @@ func init() {
 	exhibit{
 		name: "array-of-structs", purpose: "false sharing of neighbours in an array, cured by padding", size: 40,
 		sharing: "each rank counts in an element of its own", classes: []sharing.Class{sharing.FalselyShared},
-		names: []string{"[]score[0].Hits", "[]score[1].Hits"}, function: "scores",
+		names: []string{"[]score[0].Hits", "[]score[1].Hits"}, function: "countIn",
 		cure:    "pad",
 		culprit: func(g *gallery) scene { return scores(g, scoreSize) },
 		cured:   func(g *gallery) scene { return scores(g, pagetable.DefaultPageSize) },
@@ -21,7 +21,7 @@ func init() {
 	exhibit{
 		name: "two-globals", purpose: "false sharing of two variables, cured by a page for each", size: 40,
 		sharing: "rank 0 counts in one variable and rank 1 in the other", classes: []sharing.Class{sharing.FalselyShared},
-		names: []string{"[]globals[0].Sent", "[]globals[0].Received"}, function: "twoGlobals",
+		names: []string{"[]globals[0].Sent", "[]globals[0].Received"}, function: "countIn",
 		cure:    "split",
 		culprit: func(g *gallery) scene { return twoGlobals(g, 8) },
 		cured:   func(g *gallery) scene { return twoGlobals(g, pagetable.DefaultPageSize) },
@@ -29,7 +29,7 @@ func init() {
 	exhibit{
 		name: "heap-objects", purpose: "false sharing of objects that one rank has allocated, cured by a heap for each", size: 40,
 		sharing: "each rank counts in an object of its own", classes: []sharing.Class{sharing.FalselyShared},
-		names: []string{"score@*.Hits"}, function: "heapObjects",
+		names: []string{"score@*.Hits"}, function: "countIn",
 		cure:    "own-heap",
 		culprit: func(g *gallery) scene { return heapObjects(g, false) },
 		cured:   func(g *gallery) scene { return heapObjects(g, true) },
@@ -55,14 +55,12 @@ const (
 	hitTime    = 2 * time.Microsecond
 )
 
-// scores has each rank count in an element, which are distance bytes apart.
-func scores(g *gallery, distance int) scene {
-	r := region[score](g, "scores", g.Ranks*distance/scoreSize)
-	at := func(rank int) int64 { return int64(rank * distance) }
+// countIn has that many ranks count, each in a word of its own.
+func countIn(g *gallery, r *dsm.Region, ranks int, at func(rank int) int64) scene {
 	return scene{
 		act: func() {
 			g.each(g.n, func(int) {
-				for range hitsARound {
+				for i := 0; i < hitsARound && g.Rank.Rank < ranks; i++ {
 					_, err := r.Add(g.ctx, at(g.Rank.Rank), 1)
 					check(err)
 					busy(hitTime)
@@ -70,7 +68,7 @@ func scores(g *gallery, distance int) scene {
 			})
 		},
 		right: func() bool {
-			for rank := range g.Ranks {
+			for rank := range ranks {
 				if !g.holds(r, at(rank), g.n*hitsARound) {
 					return false
 				}
@@ -80,25 +78,17 @@ func scores(g *gallery, distance int) scene {
 	}
 }
 
+// scores has each rank count in an element, which are distance bytes apart.
+func scores(g *gallery, distance int) scene {
+	r := region[score](g, "scores", g.Ranks*distance/scoreSize)
+	return countIn(g, r, g.Ranks, func(rank int) int64 { return int64(rank * distance) })
+}
+
 type globals struct{ Sent, Received int64 }
 
 func twoGlobals(g *gallery, distance int64) scene {
 	r := region[globals](g, "globals", 2*pagetable.DefaultPageSize/16)
-	return scene{
-		act: func() {
-			g.each(g.n, func(int) {
-				for range hitsARound {
-					if g.Rank.Rank > 1 {
-						return
-					}
-					_, err := r.Add(g.ctx, int64(g.Rank.Rank)*distance, 1)
-					check(err)
-					busy(hitTime)
-				}
-			})
-		},
-		right: func() bool { return g.holds(r, 0, g.n*hitsARound) && g.holds(r, distance, g.n*hitsARound) },
-	}
+	return countIn(g, r, 2, func(rank int) int64 { return int64(rank) * distance })
 }
 
 // heapObjects has each rank count in an object, which all were allocated by rank 0 or each by its own rank.
@@ -117,31 +107,13 @@ func heapObjects(g *gallery, own bool) scene {
 		check(places.Store(g.ctx, int64(8*rank), uint64(p.Offset(r))))
 	}
 	check(g.Barrier(g.ctx))
-	at := func(rank int) int64 {
+	at := make([]int64, g.Ranks)
+	for rank := range at {
 		off, err := places.Load(g.ctx, int64(8*rank))
 		check(err)
-		return int64(off)
+		at[rank] = int64(off)
 	}
-	mine := at(g.Rank.Rank)
-	return scene{
-		act: func() {
-			g.each(g.n, func(int) {
-				for range hitsARound {
-					_, err := r.Add(g.ctx, mine, 1)
-					check(err)
-					busy(hitTime)
-				}
-			})
-		},
-		right: func() bool {
-			for rank := range g.Ranks {
-				if !g.holds(r, at(rank), g.n*hitsARound) {
-					return false
-				}
-			}
-			return true
-		},
-	}
+	return countIn(g, r, g.Ranks, func(rank int) int64 { return at[rank] })
 }
 
 type settings struct{ Served, Limit int64 }
