@@ -294,17 +294,25 @@ func TestLossOfAReleaseHome(t *testing.T) {
 }
 
 // TestWritesStayUnderAnAcquire: what was written under one mutex, and is not released yet, is still there after the
-// page was fetched again because of another one.
+// page was fetched again because of another one. The other node changes the page so often that this one asks to be told
+// no more.
 func TestWritesStayUnderAnAcquire(t *testing.T) {
+	const changes = 100
 	nodes := openNodes(t, 2, dsm.Config{})
 	regions := releaseRegions(t, nodes, 256, homed(nodes[1]))
 	writeLocked(t, nodes[1], regions[1], "right", 1, 10) // so that both mutexes have been somewhere
+	writeLocked(t, nodes[0], regions[0], "behind", 2, 1)
 	err := underMutex(t, nodes[0], "left", func() {
 		put(t, regions[0], 0, 20)
-		writeLocked(t, nodes[1], regions[1], "right", 1, 11)
+		for i := range byte(changes) {
+			writeLocked(t, nodes[1], regions[1], "right", 1, 10+i)
+		}
+		// This mutex comes behind the wish to be told no more.
+		writeLocked(t, nodes[1], regions[1], "behind", 2, 2)
+		writeLocked(t, nodes[1], regions[1], "right", 1, 10+changes)
 		err := underMutex(t, nodes[0], "right", func() {
-			if b := get(t, regions[0], 1); b != 11 {
-				t.Errorf("the other node's byte is %d, want 11", b)
+			if b := get(t, regions[0], 1); b != 10+changes {
+				t.Errorf("the other node's byte is %d, want %d", b, 10+changes)
 			}
 			if b := get(t, regions[0], 0); b != 20 {
 				t.Errorf("this node's byte is %d, want 20", b)

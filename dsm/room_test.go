@@ -5,9 +5,11 @@ import (
 	"errors"
 	"fmt"
 	"testing"
+	"testing/synctest"
 
 	"pagemesh/dsm"
 	"pagemesh/pagetable"
+	"pagemesh/transport"
 )
 
 // TestPagesMoveHomeWhenMemoryIsShort has a node go through eight times as much memory as it may keep.
@@ -163,20 +165,24 @@ func TestCleanCopiesComeAgain(t *testing.T) {
 	}
 }
 
-// TestEvictionsThatViewsDelayMakeNoRoom: the evictor asks homes for room while a view is being taken of all
-// that the node may keep; what the view holds on then does not come free.
+// TestEvictionsThatViewsDelayMakeNoRoom: while homes are being asked to take pages back, a view is taken of all that the
+// node may keep; what the view holds on then does not come free.
 func TestEvictionsThatViewsDelayMakeNoRoom(t *testing.T) {
-	const limit = 1 << 18
-	nodes := openNodes(t, 2, dsm.Config{MemoryLimit: limit})
-	for i := range 50 {
-		r := openRegions(t, nodes, fmt.Sprint("r", i), dsm.RegionOptions{Size: 2 * limit, Placement: homed(nodes[0])})[1]
-		v, err := r.View(patient(t), 0, limit, read)
-		if err != nil {
-			t.Fatal(err)
+	const limit, page = 1 << 18, pagetable.DefaultPageSize
+	synctest.Test(t, func(t *testing.T) {
+		t.Cleanup(awaitProbes)
+		net := transport.NewMemoryNetwork(1, transport.Faults{MinDelay: hop, MaxDelay: hop})
+		nodes := openNodes(t, 2, dsm.OnMemory(net, dsm.Config{MemoryLimit: limit}))
+		r := openRegions(t, nodes, "r", dsm.RegionOptions{Size: 2 * limit, Placement: homed(nodes[0])})[1]
+		for off := int64(0); off < limit; off += page {
+			if _, err := r.Load(patient(t), off); err != nil {
+				t.Fatal(err)
+			}
 		}
+		v := takeView(t, r, 0, limit, read)
+		defer v.Release()
 		if _, err := r.Load(patient(t), limit); !errors.Is(err, dsm.ErrMemory) {
-			t.Fatalf("beside view %d: %v", i, err)
+			t.Errorf("beside a view of all that has room: %v", err)
 		}
-		v.Release()
-	}
+	})
 }
