@@ -109,10 +109,13 @@ func (g *group) page(p *dsm.PageStats) *replay.Page {
 	return &replay.Page{ID: pagetable.MakePageID(g.region.ID, p.Page), Size: p.Size, Written: written}
 }
 
-// text says what is gained, "" if it isn't known.
-func (g *Gain) text() string {
-	if g == nil {
+// text says what is gained, "" if it isn't known. It may be more than was lost, of the time of all nodes together.
+func (g *Gain) text(lost float64) string {
+	switch {
+	case g == nil:
 		return ""
+	case g.Share > lost:
+		return fmt.Sprintf(" (saves about %s of the time, since while one waits others wait for it at a barrier)", percent(g.Share))
 	}
 	return fmt.Sprintf(" (saves about %s of the time)", percent(g.Share))
 }

@@ -45,6 +45,23 @@ func TestGains(t *testing.T) {
 	}
 }
 
+// TestGainBeyondWhatWasLost: a cure may save more than the nodes have waited for pages, and the report says why.
+func TestGainBeyondWhatWasLost(t *testing.T) {
+	for _, c := range []struct {
+		lost float64
+		want string
+	}{
+		{0.3, "Cure: pad (saves about 40 % of the time, since while one waits others wait for it at a barrier)"},
+		{0.5, "Cure: pad (saves about 40 % of the time)"},
+	} {
+		r := report.Report{Findings: []report.Finding{{Pages: []uint64{0}, LostShare: c.lost, Cures: []report.Cure{{Text: "pad", Gain: &report.Gain{Share: 0.4}}}}}}
+		var text bytes.Buffer
+		if _, err := r.WriteTo(&text); err != nil || !strings.Contains(text.String(), c.want+"\n") {
+			t.Errorf("%q (%v) says not %q", &text, err, c.want)
+		}
+	}
+}
+
 // TestNoGainFromLittle: a few waits predict nothing.
 func TestNoGainFromLittle(t *testing.T) {
 	p := of[worker](page("r", 0, second, writes(n1, 0), writes(n2, 4)), false)

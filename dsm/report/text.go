@@ -36,7 +36,7 @@ func (f *Finding) write(b *bytes.Buffer, number int) {
 		if i > 0 {
 			label = "     "
 		}
-		fmt.Fprintf(b, "   %s %s%s\n", label, c.Text, c.Gain.text())
+		fmt.Fprintf(b, "   %s %s%s\n", label, c.Text, c.Gain.text(f.LostShare))
 	}
 	if len(f.Cures) > 0 && !slices.ContainsFunc(f.Cures, func(c Cure) bool { return c.Gain != nil }) {
 		b.WriteString("   Gain: can't be told from what was recorded\n")
