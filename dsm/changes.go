@@ -135,7 +135,7 @@ func (w *work) diff(pg *page, interval uint32, frame []byte) []byte {
 	if !c.setAside {
 		diff = w.takeDiff(pg, frame)
 	}
-	c.aside, c.setAside = nil, false
+	c.aside = nil // but there still is no frame, if a view goes on
 	c.flights = append(c.flights, flight{interval, diff})
 	w.s.intervals.sent(interval, pg.proto.Home())
 	return diff

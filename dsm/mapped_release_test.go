@@ -3,10 +3,12 @@ package dsm_test
 import (
 	"context"
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"math/rand/v2"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 
 	"pagemesh/dsm"
@@ -146,4 +148,96 @@ func init() {
 		}
 		return nil
 	}
+}
+
+// sharedPages is how many pages of a release region the programs below share, all homed at the node of rank 1.
+const sharedPages = 32
+
+func openShared(ctx context.Context, p *testProgram) (words []uint64, err error) {
+	o := dsm.RegionOptions{Consistency: pagetable.Release}
+	if p.rank == 1 {
+		o.Size, o.Placement = sharedPages*pageSize, homed(p.Space)
+	} else if err = p.barrier(ctx, "made"); err != nil {
+		return nil, err
+	}
+	r, err := p.Region(ctx, "shared pages", o)
+	if err != nil {
+		return nil, err
+	}
+	if words, err = dsm.Slice[uint64](r); err == nil && p.rank == 1 {
+		err = p.barrier(ctx, "made")
+	}
+	return words, err
+}
+
+// TestMappedViewAcrossAnAcquire: what a program wrote through a view, before its node acquired what others have written
+// to the page and took it away, is there when the view is used again after a release.
+func TestMappedViewAcrossAnAcquire(t *testing.T) {
+	_, sockets := serving(t, 3)
+	runPrograms(t, "view across an acquire", sockets, 0)
+}
+
+func init() {
+	programs["view across an acquire"] = func(ctx context.Context, p *testProgram) error {
+		words, err := openShared(ctx, p)
+		if err != nil {
+			return err
+		}
+		for round := range uint64(8) {
+			switch { // the node of rank 0 follows the page until it has not used it for some time
+			case p.rank == 1:
+				words[2] = round
+			case round == 0 || p.rank == 2:
+				_ = atomic.LoadUint64(&words[3])
+			}
+			if err := p.barrier(ctx, "round"); err != nil {
+				return err
+			}
+		}
+		m := p.Mutex("m")
+		switch p.rank {
+		case 0:
+			return viewAcrossAnAcquire(ctx, p, m)
+		case 1:
+			return writeAfterABarrier(ctx, p, m, words)
+		}
+		return p.barrier(ctx, "viewed")
+	}
+}
+
+func writeAfterABarrier(ctx context.Context, p *testProgram, m *dsm.Mutex, words []uint64) error {
+	_, err := m.Lock(ctx)
+	if err == nil {
+		err = p.barrier(ctx, "viewed")
+	}
+	words[1] = 99
+	return errors.Join(err, m.Unlock())
+}
+
+func viewAcrossAnAcquire(ctx context.Context, p *testProgram, m *dsm.Mutex) error {
+	r, err := p.Region(ctx, "shared pages", dsm.RegionOptions{Consistency: pagetable.Release})
+	if err != nil {
+		return err
+	}
+	v, err := r.View(ctx, 0, pageSize, pagetable.WriteAccess)
+	if err != nil {
+		return err
+	}
+	defer v.Release()
+	if err := p.barrier(ctx, "viewed"); err != nil {
+		return err
+	}
+	b := v.Bytes()
+	b[0] = 7
+	if _, err := m.Lock(ctx); err != nil { // when the other has written
+		return err
+	}
+	if err := p.Barrier("alone", 1).Wait(ctx); err != nil {
+		return err
+	}
+	b[16] = 5
+	if b[0] != 7 || b[8] != 99 || b[16] != 5 {
+		return fmt.Errorf("the view shows %d, %d and %d, want 7, 99 and 5", b[0], b[8], b[16])
+	}
+	return m.Unlock()
 }
