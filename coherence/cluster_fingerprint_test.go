@@ -152,7 +152,8 @@ func TestFingerprintKnowsEveryField(t *testing.T) {
 		{directory{}, []string{"state", "owner", "copies", "txn", "queue"}},
 		{transaction{}, []string{"request", "phase", "supplier", "orphaned", "waiting", "number"}},
 		{request{}, []string{"node", "access", "evicts", "site"}},
-		{release{}, []string{"version", "needed", "since", "twin", "flights", "lost", "following", "homed", "shared", "noted", "watched", "followers"}},
+		{release{}, []string{"version", "needed", "since", "twin", "streak", "kept", "flights", "lost", "following", "homed", "shared", "noted", "watched", "followers"}},
+		{streak{}, []string{"last", "length"}},
 		{following{}, []string{"on", "patience", "idle", "news", "missed"}},
 		{Message{}, []string{"Kind", "Page", "From", "To", "Epoch", "Access", "Requester", "Txn", "Content", "Version", "Site"}},
 	} {

@@ -102,6 +102,14 @@
 //	home, somebody follows        reads ──fault: twin▶ writes ──release: a change, Updates▶ reads
 //	elsewhere                     none ──Grant▶ reads ──fault: twin▶ writes ──release: flush▶ reads ──notice▶ none
 //	elsewhere, following          reads ──Update, notice▶ reads
+//	with a twin, again and again  writes ──release: flush, or a change▶ kept ──release: the same, or nothing▶ kept
+//	kept, and not written         kept ──release: nothing▶ kept ──some releases: nothing▶ reads
+//
+// A page that is written again and again is kept (streak): the right to write and the twin outlast the release, and
+// nobody faults in the next interval. What the twin shows at its end decides whether there is something to tell: of an
+// interval in which nobody has written the page neither its home nor a follower hears, so nothing has a number that is no
+// change. In all else a page that is kept is one that is written. A notice takes the right to read it, and the twin is
+// at hand if it is fetched in the same interval; at the end of that interval, without the right, it is kept no more.
 //
 // When an epoch begins, notices may have gone down with a member: every copy is taken for old. Diffs that are not
 // acknowledged are sent again to a new home. A page whose home is lost is lost.

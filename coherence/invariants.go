@@ -59,6 +59,8 @@ func (p *Page) checkRelease() error {
 		return errors.New("a copy that may be written has no twin, or the other way round")
 	case c.access != pagetable.NoAccess && (c.pending != pagetable.NoAccess || r.version < r.needed):
 		return errors.New("a copy that may be read is too old, or asked for")
+	case r.kept && (!r.twin || r.watched):
+		return errors.New("a page is kept and has no twin that tells what was written")
 	case r.homed && r.watched && !r.noted && c.access == pagetable.WriteAccess:
 		return errors.New("a home that is watched writes unnoticed")
 	case r.noted && c.access != pagetable.WriteAccess:

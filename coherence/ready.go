@@ -14,8 +14,8 @@ type Ready struct {
 	// follows, or if it is watched: then what differs from the twin is taken for the Shadow and not sent, when a Diff
 	// is installed, which goes to both, and when Flushed names an interval.
 	KeepTwin bool
-	// Wrote: the page is written in this node's open interval, see Intervals. A release that follows a write has
-	// to find it there.
+	// Wrote: the page is written in this node's open interval, or may be without a fault, see Intervals. A release that
+	// follows a write has to find it there.
 	Wrote bool
 	// Before and After are the node's right on the page before and after the step. If they differ, the
 	// caller changes the protection of the frame now.
@@ -48,7 +48,8 @@ func (rd *Ready) Reset() { *rd = Ready{Send: rd.Send[:0], Flushed: rd.Flushed[:0
 
 // Flushed says that what this node wrote to the page in an interval is at the page's home, which made it the
 // change numbered Version: whoever hears of it needs a copy at least that new. Version 0: it went down with the
-// home. By is the home that says so, 0 if it is not the one that was sent the changes.
+// home, or there is nothing. By is who says so: the home, or this node if it is the home or has nothing to tell; 0 if
+// it is not the one that was sent the changes.
 type Flushed struct {
 	Interval uint32
 	Version  uint64

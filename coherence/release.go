@@ -27,6 +27,11 @@ type release struct {
 	// twin: the caller keeps a twin, so what this node has written can be told from what it got. It may be
 	// kept without a right on the page: then the changes go on top of what is fetched next.
 	twin bool
+	// streak tells whether the node is likely to write the page in its next interval. kept: the right to write and the
+	// twin are from before the open one, because it was likely, or a view may write. So the twin shows all that was
+	// written in it.
+	streak streak
+	kept   bool
 	// flights are the intervals whose Flush is not acknowledged, the oldest first.
 	flights []uint32
 	// lost: the page went down with its home.
@@ -54,7 +59,7 @@ func (r *release) String() string {
 	for _, f := range []struct {
 		on   bool
 		name string
-	}{{r.twin, "twin"}, {r.lost, "lost"}, {r.homed, "homed"}, {r.shared, "shared"}, {r.noted, "noted"}} {
+	}{{r.twin, "twin"}, {r.kept, "kept"}, {r.lost, "lost"}, {r.homed, "homed"}, {r.shared, "shared"}, {r.noted, "noted"}} {
 		if f.on {
 			s += " " + f.name
 		}
@@ -88,35 +93,30 @@ func (p *Page) Watch() { p.release.watched, p.release.shared = true, p.release.h
 func (p *Page) Homed() bool { return p.release != nil && p.release.homed }
 
 // Flush ends an interval for a page that was written in it, see Intervals. rd.Flushed says so, now or after
-// some later step, once for each call. A page that a view may still write to stays written, in the next
-// interval.
-func (p *Page) Flush(interval uint32, rd *Ready) {
+// some later step, once for each call. A page that a view may still write to, or that is kept, stays written, in the
+// next interval.
+//
+// For a page that is Kept the caller says whether it differs from its twin.
+func (p *Page) Flush(interval uint32, differs bool, rd *Ready) {
 	p.begin(rd)
-	r := p.release
+	kept, again := p.Kept(interval)
 	switch {
-	case r.homed && r.noted:
-		p.change(interval, rd)
-	case r.twin:
-		p.flush(interval, rd)
-	default:
+	case !p.release.twin && !p.release.noted:
 		rd.Flushed = append(rd.Flushed, Flushed{Interval: interval})
+	case kept && !differs:
+		p.unwritten(interval, rd)
+	default:
+		p.written(interval, rd)
 	}
+	rd.Wrote = rd.Wrote && !again // which the caller knows
 	p.end(rd)
 }
 
 // flush sends the home what differs from the twin.
 func (p *Page) flush(interval uint32, rd *Ready) {
-	c, r := &p.copy, p.release
-	r.flights = append(r.flights, interval)
+	p.release.flights = append(p.release.flights, interval)
 	p.send(Message{Kind: Flush, To: p.home, Txn: interval, Content: Diff}, rd)
-	if c.writers > 0 {
-		rd.Wrote = true
-		return
-	}
-	r.twin, rd.DropTwin = false, true
-	if c.access == pagetable.WriteAccess {
-		c.access = pagetable.ReadAccess
-	}
+	p.endWrites(interval, rd)
 }
 
 // Invalidate tells the page of a write notice, when this node acquires what it came with. A copy that has the

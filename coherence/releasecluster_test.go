@@ -55,6 +55,10 @@ type rcensus struct {
 	again     int          // words that an epoch made void, and that were said again
 	updated   int          // Updates that were put into a copy
 	spared    int          // notices of what had come as an Update
+	stayed    int          // flushes after which a page was kept at a node that is not its home
+	homeKept  int          // and such at a home
+	unwritten int          // flushes of kept pages that nobody has written
+	unkept    int          // and such after which they are not kept any more
 	late      int          // Updates of a copy that was given up, or that is not the next one
 }
 
@@ -74,6 +78,10 @@ func (n *rcensus) add(o rcensus) {
 	n.again += o.again
 	n.updated += o.updated
 	n.spared += o.spared
+	n.stayed += o.stayed
+	n.homeKept += o.homeKept
+	n.unwritten += o.unwritten
+	n.unkept += o.unkept
 	n.late += o.late
 }
 
@@ -102,6 +110,8 @@ type rplace struct {
 	frame, twin words
 	twinned     bool       // there is a twin
 	began       uint32     // interval in which the twin was made
+	wrote       uint32     // the last one in which something was written, as far as its end has shown
+	yields      bool       // it has been asked to give up the page
 	kept        []keptDiff // diffs that are not acknowledged
 }
 
@@ -397,7 +407,8 @@ func (c *rcluster) fingerprint(b []byte) []byte {
 func (pl *rplace) fingerprint(b []byte) []byte {
 	r, cp := pl.page.release, pl.page.copy
 	b = append(b, byte(pl.page.home), byte(pl.page.epoch), byte(pl.page.departure), byte(cp.access), byte(cp.pending), byte(cp.readers), byte(cp.writers), bit(cp.zero),
-		byte(r.version), byte(r.needed), byte(r.since), bit(r.lost), bit(r.homed), bit(r.twin), bit(r.shared), bit(r.noted), bit(r.watched), byte(len(r.flights)))
+		byte(r.version), byte(r.needed), byte(r.since), bit(r.lost), bit(r.homed), bit(r.twin), bit(r.kept),
+		r.streak.length, byte(r.streak.last), bit(r.shared), bit(r.noted), bit(r.watched), byte(len(r.flights)))
 	f := r.following
 	b = append(b, bit(f.on), f.patience, f.idle, f.news, f.missed)
 	b = fmt.Append(b, r.followers)
@@ -407,6 +418,7 @@ func (pl *rplace) fingerprint(b []byte) []byte {
 	twinned := r.twin || r.watched && r.noted
 	if twinned {
 		b = binary.AppendUvarint(b, uint64(pl.began))
+		b = append(binary.AppendUvarint(b, uint64(pl.wrote)), bit(pl.yields))
 	}
 	live := cp.access != pagetable.NoAccess || r.twin || cp.writers > 0
 	for i := range pl.frame {

@@ -31,20 +31,16 @@ func (p *Page) keepHomeTwin(rd *Ready) {
 // change counts what the home has written in an interval as a change. If nobody follows, no copy is as new as the
 // home's from now on, so it may go on writing until somebody fetches one, unless it is watched.
 func (p *Page) change(interval uint32, rd *Ready) {
-	c, r := &p.copy, p.release
+	r := p.release
 	r.version++
 	rd.Flushed = append(rd.Flushed, Flushed{interval, r.version, p.self})
 	p.tellFollowers(p.self, rd)
-	switch {
-	case !r.watched && r.followers.Empty():
-		r.noted, r.shared = false, false
-	case c.writers > 0:
-		rd.Wrote = true
+	if r.watched || !r.followers.Empty() {
+		p.endWrites(interval, rd)
 		return
-	default:
-		r.noted, c.access = false, pagetable.ReadAccess
 	}
-	rd.DropTwin, r.twin = r.twin || r.watched, false
+	rd.DropTwin = r.twin
+	r.noted, r.shared, r.twin, r.kept = false, false, false, false
 }
 
 // supply sends the page to a node that needs it. Before, the home stops writing unnoticed; a view that
@@ -122,7 +118,7 @@ func (p *Page) releaseHandoff(m Message, rd *Ready) {
 	c, r := &p.copy, p.release
 	rd.Install, rd.DropTwin = m.Content, r.twin && !r.watched
 	c.zero = m.Content == Zeros && !r.twin && len(r.flights) == 0
-	r.homed, r.shared, r.noted, r.twin = true, true, r.twin, false
+	r.homed, r.shared, r.noted, r.twin, r.kept = true, true, r.twin, false, false
 	r.version = m.Version
 	for _, interval := range r.flights {
 		r.version++

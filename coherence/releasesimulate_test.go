@@ -226,6 +226,7 @@ func TestSimulateRelease(t *testing.T) {
 	}
 	if slices.Contains([]int{
 		seen.refetched, seen.merged, seen.repinned, seen.kept, seen.lost, seen.updated, seen.spared, seen.late,
+		seen.stayed, seen.homeKept, seen.unwritten, seen.unkept,
 	}, 0) {
 		t.Errorf("a part of the protocol was not come through: %+v", seen)
 	}

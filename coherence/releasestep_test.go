@@ -117,7 +117,10 @@ func (c *rcluster) step(i int) error {
 		t.next++
 		return c.effects(pl, nil)
 	case revict:
-		pl.page.Evict(&c.rd)
+		if !pl.page.Evict(&c.rd) {
+			pl.page.Yield()
+			pl.yields = true
+		}
 		t.next++
 		return c.effects(pl, nil)
 	case rlockOp:
@@ -281,13 +284,46 @@ func (c *rcluster) release(i int) (err error) {
 func (c *rcluster) closeInterval(n pagetable.NodeID) (uint32, error) {
 	number, pages := c.node(n).intervals.Close()
 	for _, id := range pages {
-		pl := c.place(n, int(id.Index()))
-		pl.page.Flush(number, &c.rd)
-		if err := c.effects(pl, nil); err != nil {
+		if err := c.flush(c.place(n, int(id.Index())), number); err != nil {
 			return 0, err
 		}
 	}
 	return number, nil
+}
+
+// flush ends an interval for a page. One that was kept for it, and in which nothing is new, must not be heard of, and
+// is not kept for ever.
+func (c *rcluster) flush(pl *rplace, number uint32) error {
+	p := &pl.page
+	kept, again := p.Kept(number)
+	if again {
+		c.node(p.self).intervals.Wrote(p.id)
+		pl.began = number + 1
+	}
+	differs := !pl.twinned || pl.frame != pl.twin
+	if !kept || differs {
+		pl.wrote = number
+	}
+	p.Flush(number, differs, &c.rd)
+	stays := p.release.kept && p.copy.writers == 0
+	switch {
+	case kept && !differs && len(c.rd.Send) > 0:
+		return fmt.Errorf("%v is not written, and sends", p)
+	case stays && (number-pl.wrote >= maxGap || pl.yields):
+		return fmt.Errorf("%v is kept, was written in the interval %d, and is to be given up: %t", p, pl.wrote, pl.yields)
+	case again && (c.rd.Wrote || !p.release.kept):
+		return fmt.Errorf("%v is in the next interval twice, or for nothing", p)
+	case kept && !differs && !p.release.kept:
+		c.census.unkept++
+	case kept && !differs:
+		c.census.unwritten++
+	case stays && p.Homed():
+		c.census.homeKept++
+	case stays:
+		c.census.stayed++
+	}
+	pl.yields = false
+	return c.effects(pl, nil)
 }
 
 func (c *rcluster) released(i int) error {
@@ -436,7 +472,7 @@ func (c *rcluster) effects(pl *rplace, cause *rpacket) error {
 		}
 		c.post(rpacket{Message: m, diff: *update})
 	}
-	if rd.Wrote && len(rd.Send) > 0 && rd.Send[0].Kind == Flush {
+	if pl.page.copy.writers > 0 && len(rd.Send) > 0 && rd.Send[0].Kind == Flush {
 		c.census.repinned++
 	}
 	if rd.DropTwin {

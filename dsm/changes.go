@@ -5,6 +5,7 @@ import (
 	"slices"
 
 	"pagemesh/coherence"
+	"pagemesh/pagetable"
 )
 
 // changes are what this node has of a page of a release region and the page's home may not have, or, at the home,
@@ -112,6 +113,33 @@ func (w *work) steady(pg *page, frame []byte) []byte {
 	w.spare = append(w.spare[:0], make([]byte, len(frame))...)
 	coherence.CopyWords(w.spare, frame)
 	return w.spare
+}
+
+// differs reports whether a page was written in an interval that ends, as far as can be seen, see coherence.Page.Kept.
+func (w *work) differs(r *region, pg *page, interval uint32) bool {
+	c := &pg.changes
+	kept, again := pg.proto.Kept(interval)
+	if again {
+		w.s.intervals.wrote(pg.proto.ID())
+	}
+	frame := r.frame(pg.proto.ID().Index())
+	switch {
+	case !kept:
+		return true
+	case c.setAside:
+		return len(c.aside) > 0
+	case coherence.Differs(frame, c.twin):
+		return true
+	case again || !r.mapped:
+		return false
+	}
+	// A program may have written behind the comparison.
+	r.setRight(pg, pagetable.WriteAccess, pagetable.ReadAccess)
+	if !coherence.Differs(frame, c.twin) {
+		return false
+	}
+	r.setRight(pg, pagetable.ReadAccess, pagetable.WriteAccess)
+	return true
 }
 
 // putAside saves the changes of a page whose frame is about to be given up.

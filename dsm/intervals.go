@@ -184,7 +184,7 @@ func (w *work) flushPage(r *region, index uint64, number uint32) {
 	pg := r.lockLive(index)
 	defer pg.mu.Unlock()
 	if !pg.closed { // else nobody waits any more
-		pg.proto.Flush(number, &w.rd)
+		pg.proto.Flush(number, w.differs(r, pg, number), &w.rd)
 		w.perform(r, pg, noCause, nil)
 	}
 }

@@ -156,6 +156,7 @@ func (r *region) vacate(pg *page, successor pagetable.NodeID) <-chan struct{} {
 	}
 	if pg.vacant == nil {
 		if pg.changes.open() {
+			pg.proto.Yield()
 			return nil
 		}
 		w.dropLease(r, pg) // programs here don't keep it any more

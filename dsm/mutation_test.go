@@ -21,7 +21,7 @@ func TestMutations(t *testing.T) {
 	}
 	_, _ = serving(t, 1) // or skip
 	mutation.Run(t, "Test(MappedHistories|LostPagesOfPrograms|PagesWithoutRoomAreAnError|EvictionsThatViewsDelayMakeNoRoom|"+
-		"AFaultCountsOnce|RegionsAreMappedAgain|AttachedProgramsCountExactly|NodeOfAnotherUser|ProgramOfAnotherUser|MappedLitmus)", "Test(MappedWritersOfOnePage|MappedViewAcrossAnAcquire|MappedReleaseRegion|ReleaseRegion|SeveralWritersOfOnePage|AViewAcrossABarrier|WritesStayUnderAnAcquire|ChangesMoveHomeWhenMemoryIsShort|MutexesOnLoan)",
+		"AFaultCountsOnce|RegionsAreMappedAgain|AttachedProgramsCountExactly|NodeOfAnotherUser|ProgramOfAnotherUser|MappedLitmus)", "Test(MappedWritersOfOnePage|MappedViewAcrossAnAcquire|AWriteWhileAPageIsKeptNoMore|AWriteBehindTheLook|MappedReleaseRegion|ReleaseRegion|SeveralWritersOfOnePage|AViewAcrossABarrier|WritesStayUnderAnAcquire|ChangesMoveHomeWhenMemoryIsShort|MutexesOnLoan)",
 		"Test(Deadlocks.*|LockStorms.*|HeldLocks|HandedOverLocks.*)",
 		"Test(RaceIsNamed|OrderedWritesAreNoRace|RacesAcrossMembers|RacesOnce|DetectRacesIsAgreedOn|MappedRaceIsNamed|"+
 			"WritesBeforeAnAcquire)")

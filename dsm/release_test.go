@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"sync"
+	"sync/atomic"
 	"testing"
 
 	"pagemesh/dsm"
@@ -161,6 +162,42 @@ func TestAViewAcrossABarrier(t *testing.T) {
 			meet(t, s, "read", 2)
 		}
 	})
+}
+
+// TestAWriteBehindTheLook: what a goroutine writes through a view, while the release of another one looks at the page and
+// has come past it, is released by its own.
+func TestAWriteBehindTheLook(t *testing.T) {
+	nodes := openNodes(t, 2, dsm.Config{})
+	regions := openRegions(t, nodes, "shared", dsm.RegionOptions{
+		Size: 1 << 20, PageSize: 1 << 20, Placement: homed(nodes[1]), Consistency: pagetable.Release,
+	})
+	v, err := regions[0].View(patient(t), 0, 8, write)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer v.Release()
+	var done atomic.Bool
+	var wg sync.WaitGroup
+	wg.Go(func() {
+		for i := 0; !done.Load(); i++ {
+			meet(t, nodes[0], fmt.Sprint("alone ", i%8), 1) // some of which are at the other node, and take longer
+		}
+	})
+	for i := range byte(200) {
+		err := underMutex(t, nodes[0], "m", func() { v.Bytes()[0] = i })
+		if err == nil {
+			err = underMutex(t, nodes[1], "m", func() {
+				if b := get(t, regions[1], 0); b != i {
+					t.Errorf("the other node reads %d, want %d", b, i)
+				}
+			})
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	done.Store(true)
+	wg.Wait()
 }
 
 // TestAWordThatIsHalfDone: who comes to the page while its home is writing a word sees what the home has written in the

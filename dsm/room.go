@@ -187,6 +187,7 @@ func (w *work) evictPage(r *region, pg *page) eviction {
 	case pg.evicting || len(pg.waiters)+len(pg.changes.flights) > 0:
 		return evictLater
 	case pg.changes.keepFrame():
+		pg.proto.Yield()
 		return evictDirty
 	case pg.proto.Access() == pagetable.NoAccess:
 		r.dropFrame(pg)
