@@ -208,7 +208,9 @@ func TestEventsOfReleaseRegion(t *testing.T) {
 			}
 			synctest.Wait()
 			written := tr.lines(tr.next(t))
-			each(nodes[1:], func(_ int, s *dsm.Space) { meetAt(t, s, "b") })
+			go meetAt(t, nodes[1], "b")
+			synctest.Wait() // so that no notice comes before its change
+			meetAt(t, nodes[2], "b")
 			synctest.Wait()
 			time.Sleep(time.Second)
 			return append(written, tr.lines(tr.next(t))...)
