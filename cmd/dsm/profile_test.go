@@ -40,7 +40,7 @@ func TestProfileOfABench(t *testing.T) {
 	u := newUser(t)
 	file := filepath.Join(t.TempDir(), "out.pprof")
 	for _, access := range []string{"embedded", "mapped"} {
-		u.must("bench", "run", "falseshare", "-n", "2", "--size", "2000", "--access", access, "--profile", file)
+		u.must("bench", "run", "thrash", "-n", "2", "--size", "500", "--access", access, "--profile", file)
 		f := busiest(readProfile(t, file))
 		if strings.HasPrefix(f, "racecall") || strings.HasPrefix(f, "__tsan") {
 			continue // the race detector makes atomic accesses in C, on a stack of its own
