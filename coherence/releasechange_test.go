@@ -234,6 +234,8 @@ func (c *rcluster) learn(n pagetable.NodeID) error {
 		c.refuse(l.packets)
 		return true
 	})
+	c.refuse(nd.held) // before pages are told: a change that went down with its home holds nothing up any more
+	nd.held = nil
 	nd.intervals.NewEpoch()
 	for p := range c.pages {
 		pl := c.place(n, p)
@@ -242,8 +244,6 @@ func (c *rcluster) learn(n pagetable.NodeID) error {
 			return err
 		}
 	}
-	c.refuse(nd.held)
-	nd.held = nil
 	return nil
 }
 
@@ -257,10 +257,16 @@ func (c *rcluster) refuse(ps []rpacket) {
 }
 
 // sayAgain does what the accounts of all nodes lead to: who had arrived at the barrier arrives again, and who had got
-// a lock, or could leave the barrier, hears so from the home of the locks.
+// a lock, or could leave the barrier, hears so from the home of the locks. With each account have come the notices of its
+// sender.
 func (c *rcluster) sayAgain() error {
 	refused := c.refused
 	c.refused = nil
+	for i := range c.nodes {
+		if n := pagetable.NodeID(i + 1); n != lockHome && c.nodes[i].status == running {
+			c.node(lockHome).notices.Learn(n, c.nodes[i].notices.Tell(lockHome, nil))
+		}
+	}
 	for _, p := range refused {
 		c.census.again++
 		if p.sync != arriveBarrier {

@@ -31,6 +31,8 @@ type intervals struct {
 	notices coherence.Notices
 	waiting []releaseWait
 	held    []heldPost
+	// void: an epoch has begun, and the locks have yet to be told: what they say makes no sense any more.
+	void    bool
 	leaving pagetable.NodeID   // the member that is about to hand its pages over; 0 if none is
 	told    []coherence.Notice // reused
 	codec   *coherence.Codec
@@ -247,6 +249,9 @@ func (e *intervals) post(out *transport.Outbox, o locks.Outgoing, packet []byte)
 	}
 	e.mu.Lock()
 	defer e.mu.Unlock()
+	if e.void {
+		return
+	}
 	h := heldPost{o.To, o.Msg.Kind, e.v.Closed(), packet}
 	if len(e.held) == 0 && e.clear(h) {
 		e.send(out, h)
@@ -303,6 +308,8 @@ func (e *intervals) newView(v coherence.View, epoch bool) {
 		}
 	}
 	if epoch {
+		// Before pages are told: a change that went down with its home holds nothing up from then on.
+		e.held, e.void = nil, true
 		e.v.NewEpoch()
 	}
 }
@@ -314,11 +321,11 @@ func (e *intervals) knowsLeaver(n pagetable.NodeID) bool {
 	return e.leaving == n
 }
 
-// dropHeld forgets messages about locks that a new epoch makes void.
-func (e *intervals) dropHeld() {
+// locksTold takes up that the locks are about to learn of the epoch.
+func (e *intervals) locksTold() {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	e.held = nil
+	e.void = false
 }
 
 // learn takes up the notices of a peer. What they mean for pages here waits until this node acquires.

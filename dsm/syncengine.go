@@ -458,7 +458,7 @@ func (e *syncEngine) newView(v coherence.View, gone []pagetable.NodeID) {
 			lv.Lost = append(lv.Lost, n)
 		}
 	}
-	e.s.intervals.dropHeld()
+	e.s.intervals.locksTold()
 	e.m.NewEpoch(lv, &e.rd)
 	e.perform(work.out)
 }
