@@ -225,30 +225,32 @@ func init() {
 
 func TestPagesNameTheLinesThatWait(t *testing.T) {
 	spaces, sockets := serving(t, 2)
-	runPrograms(t, "sites", sockets, 200)
 	source, err := os.ReadFile("attach_test.go")
-	if err != nil {
-		t.Fatal(err)
-	}
-	pages, err := spaces[0].Pages(t.Context(), dsm.PageQuery{Page: -1})
 	if err != nil {
 		t.Fatal(err)
 	}
 	lines := bytes.Split(source, []byte("\n"))
 	want := map[uint64]string{0: "// stored here", 1: "// copied here", 2: "// added here", 3: "// copied here"}
 	found := map[string]int{}
-	for _, p := range pages {
-		for _, s := range p.Sites {
-			if raceEnabled && (s.Function == "racecallatomic" || strings.HasPrefix(s.Function, "__tsan")) {
-				found[want[p.Page%4]]++ // the race detector makes atomic accesses in C, on a stack of its own
-				continue
+	for run := 0; run < 20 && len(found) < 3; run++ { // where processors are slow, few lines are sampled
+		runPrograms(t, "sites", sockets, 200)
+		pages, err := spaces[0].Pages(t.Context(), dsm.PageQuery{Page: -1})
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, p := range pages {
+			for _, s := range p.Sites {
+				if raceEnabled && (s.Function == "racecallatomic" || strings.HasPrefix(s.Function, "__tsan")) {
+					found[want[p.Page%4]]++ // the race detector makes atomic accesses in C, on a stack of its own
+					continue
+				}
+				_, number, _ := strings.Cut(s.Line, ".go:")
+				n, err := strconv.Atoi(number)
+				if err != nil || !strings.HasSuffix(s.Line, "attach_test.go:"+number) || !bytes.Contains(lines[n-1], []byte(want[p.Page%4])) {
+					t.Errorf("page %d waits at %s in %s", p.Page, s.Line, s.Function)
+				}
+				found[want[p.Page%4]]++
 			}
-			_, number, _ := strings.Cut(s.Line, ".go:")
-			n, err := strconv.Atoi(number)
-			if err != nil || !strings.HasSuffix(s.Line, "attach_test.go:"+number) || !bytes.Contains(lines[n-1], []byte(want[p.Page%4])) {
-				t.Errorf("page %d waits at %s in %s", p.Page, s.Line, s.Function)
-			}
-			found[want[p.Page%4]]++
 		}
 	}
 	if len(found) != 3 {
