@@ -153,6 +153,11 @@ func (e *intervals) after(number uint32, f func()) {
 		f()
 		return
 	}
+	e.later(number, f)
+}
+
+// later is after for callers that hold a lock which f takes.
+func (e *intervals) later(number uint32, f func()) {
 	e.s.running.Go(func() {
 		_ = e.complete(number) // if the node ends, f finds out
 		f()

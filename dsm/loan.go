@@ -159,7 +159,8 @@ func (e *syncEngine) releaseLent(id locks.ID, l *lentMutex) {
 		return
 	}
 	l.flushing = true
-	e.s.intervals.after(r.number, func() { e.do(func() { e.takeBack(id, l, false) }) })
+	// The acknowledgements may have come since: even then not now, under e.mu.
+	e.s.intervals.later(r.number, func() { e.do(func() { e.takeBack(id, l, false) }) })
 }
 
 // takeBack returns a mutex to the machine, unless that has been done. died says that the program died while it
