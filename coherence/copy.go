@@ -127,9 +127,10 @@ func (p *Page) grant(m Message, rd *Ready) {
 	if !c.access.Allows(c.pending) {
 		return
 	}
-	c.pending = pagetable.NoAccess
-	if c.want > c.access {
-		p.ask(c.want, rd)
+	want := c.want
+	c.pending, c.want = pagetable.NoAccess, pagetable.NoAccess
+	if want > c.access {
+		p.ask(want, rd)
 	}
 }
 

@@ -207,6 +207,9 @@ func simulateRelease(t *testing.T, seed uint64, racy bool) *rsimulation {
 // TestSimulateRelease runs programs without a race, which must not be able to tell a release region from one
 // memory.
 func TestSimulateRelease(t *testing.T) {
+	for _, found := range []uint64{93317, 117091, 501972, 746819} { // what was released early, and a new epoch
+		simulateRelease(t, found, false)
+	}
 	first, count := seeds(t, 500, 50_000)
 	var events int
 	var seen rcensus

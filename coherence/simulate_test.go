@@ -304,6 +304,7 @@ func seeds(t *testing.T, few, many int) (first uint64, count int) {
 
 // TestSimulate runs whole clusters with pins, crashes, leaves and joins, each by its seed.
 func TestSimulate(t *testing.T) {
+	simulate(t, 2449568159, usual) // a node asked for what it had got, when there was no home any more
 	first, count := seeds(t, 200, 10_000)
 	began := time.Now()
 	var events int
