@@ -67,8 +67,8 @@ func (f *following) noticed() bool {
 func (p *Page) update(m Message, rd *Ready) {
 	c, r := &p.copy, p.release
 	switch {
-	case m.From != p.home || c.pending != pagetable.NoAccess:
-		return // of an earlier home, or it comes before a Grant that has it
+	case c.pending != pagetable.NoAccess:
+		return // it comes before a Grant that has it
 	case c.access == pagetable.NoAccess:
 		p.unfollow(rd)
 		return

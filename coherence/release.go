@@ -203,8 +203,8 @@ func (p *Page) keepTwin(rd *Ready) {
 func (p *Page) releaseGrant(m Message, rd *Ready) {
 	c, r := &p.copy, p.release
 	switch {
-	case m.From != p.home || c.pending == pagetable.NoAccess:
-		return // asked of an earlier home
+	case c.pending == pagetable.NoAccess:
+		p.impossible(m)
 	case m.Version < r.needed || m.Epoch < r.since:
 		p.fetch(rd)
 		return
@@ -226,8 +226,8 @@ func (p *Page) releaseGrant(m Message, rd *Ready) {
 func (p *Page) flushAck(m Message, rd *Ready) {
 	r := p.release
 	i := slices.Index(r.flights, m.Txn)
-	if i < 0 || m.From != p.home {
-		return // asked of an earlier home
+	if i < 0 {
+		p.impossible(m)
 	}
 	r.flights = slices.Delete(r.flights, i, i+1)
 	if m.Version == r.version+1 {

@@ -306,6 +306,54 @@ func TestLeaveOfAReleaseHome(t *testing.T) {
 	stays(50)
 }
 
+// TestLeaveWithKeptPages: a node leaves that has written the same pages in every interval, at their home and elsewhere,
+// and so keeps the right to write them.
+func TestLeaveWithKeptPages(t *testing.T) {
+	const page = 256
+	nodes := openNodes(t, 3, dsm.Config{})
+	regions := openRegions(t, nodes, "shared", dsm.RegionOptions{
+		Size: 2 * page, PageSize: page, Consistency: pagetable.Release,
+		Placement: dsm.Placement{Kind: pagetable.Blocked, Nodes: []pagetable.NodeID{nodes[2].Self(), nodes[0].Self()}},
+	})
+	for i := range byte(10) {
+		err := underMutex(t, nodes[2], "m", func() {
+			put(t, regions[2], 0, i)
+			put(t, regions[2], page, i)
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		err = underMutex(t, nodes[1], "m", func() { // it follows both
+			if a, b := get(t, regions[1], 0), get(t, regions[1], page); a != i || b != i {
+				t.Errorf("the other node reads %d and %d, want %d", a, b, i)
+			}
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	err := underMutex(t, nodes[2], "m", func() {
+		put(t, regions[2], 0, 20)
+		put(t, regions[2], page, 21)
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := nodes[2].Leave(patient(t)); err != nil {
+		t.Fatal(err)
+	}
+	for i, r := range regions[:2] {
+		err := underMutex(t, nodes[i], "m", func() {
+			if a, b := get(t, r, 0), get(t, r, page); a != 20 || b != 21 {
+				t.Errorf("node %d reads %d and %d, want 20 and 21", i, a, b)
+			}
+		})
+		if err != nil {
+			t.Error(err)
+		}
+	}
+}
+
 // TestLossOfAReleaseHome: its pages are lost, what they had is no zeros, and releases go on.
 func TestLossOfAReleaseHome(t *testing.T) {
 	nodes := openNodes(t, 3, dsm.Config{})

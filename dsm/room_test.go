@@ -66,6 +66,43 @@ func TestChangesMoveHomeWhenMemoryIsShort(t *testing.T) {
 	}
 }
 
+// TestKeptPagesMakeRoom: pages that a node has written in one interval after the other, and keeps for the next one, go
+// when others need their place.
+func TestKeptPagesMakeRoom(t *testing.T) {
+	const limit, page, step = 1 << 18, pagetable.DefaultPageSize, 8 * pagetable.DefaultPageSize
+	nodes := openNodes(t, 1, dsm.Config{})
+	small := openNode(t, dsm.Config{Seeds: []string{nodes[0].Addr()}, Rank: 1, MemoryLimit: limit})
+	defer small.Close()
+	r := openRegions(t, []*dsm.Space{nodes[0], small}, "large", dsm.RegionOptions{
+		Size: 4 * limit, Placement: homed(nodes[0]), Consistency: pagetable.Release,
+	})
+	for from := int64(0); from < 4*limit; from += step {
+		for round := range byte(3) {
+			err := underMutex(t, small, "m", func() {
+				for off := from; off < from+step; off += page {
+					put(t, r[1], off, byte(off/page)+round)
+				}
+			})
+			if err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	err := underMutex(t, nodes[0], "m", func() {
+		for off := int64(0); off < 4*limit; off += page {
+			if got, want := get(t, r[0], off), byte(off/page)+2; got != want {
+				t.Errorf("the home has %d at %d, want %d", got, off, want)
+			}
+		}
+	})
+	if err != nil {
+		t.Error(err)
+	}
+	if small.Stats().Evictions == 0 {
+		t.Error("nothing was evicted")
+	}
+}
+
 func TestMemoryThatHasNoOtherPlaceIsAnError(t *testing.T) {
 	nodes := openNodes(t, 1, dsm.Config{MemoryLimit: 1 << 20})
 	r := openRegions(t, nodes, "large", dsm.RegionOptions{Size: 2 << 20})[0]
