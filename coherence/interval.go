@@ -33,8 +33,8 @@ type Intervals struct {
 	early uint32
 }
 
-// closing is an interval that lacks left acknowledgements. sent says how many of them each home owes; those that
-// may be owed by another home, because an epoch has begun, it leaves out.
+// closing is an interval that lacks left acknowledgements. sent says how many of them each home owes. What a home owes
+// because the one before it has gone is still in the name of that one, which nothing is told any more.
 type closing struct {
 	number uint32
 	left   int
@@ -118,13 +118,6 @@ func (c *closing) owed(match func(home pagetable.NodeID) bool) (count int) {
 		}
 	}
 	return count
-}
-
-// NewEpoch begins an epoch, before any page is told: pages may have other homes then.
-func (v *Intervals) NewEpoch() {
-	for i := range v.closing {
-		v.closing[i].sent = nil
-	}
 }
 
 // Clear reports whether what happened up to the end of that interval may be told to a node: the homes have all of

@@ -52,8 +52,8 @@ func (c rchange) String() string { return rchangeNames[c] }
 
 func (c *rcluster) latest() rview { return c.views[len(c.views)-1] }
 
-// enabledChanges appends what may happen to nodes. Only those without threads leave, and only those whose threads
-// are done crash, but not the home of the locks.
+// enabledChanges appends what may happen to nodes. Only those without threads leave, one at a time, and only those
+// whose threads are done crash, but not the home of the locks.
 func (c *rcluster) enabledChanges(es []revent) []revent {
 	for i := range c.nodes {
 		n := pagetable.NodeID(i + 1)
@@ -71,12 +71,12 @@ func (c *rcluster) enabledChanges(es []revent) []revent {
 		case nd.stage == parting && c.allHeard(n):
 			es = append(es, revent{thread: -1, to: n, change: rfinish})
 		case nd.stage == announced && c.allHeard(n), nd.stage == handed && c.vacated(n),
-			nd.stage == stays && empty && c.leaves > 0 && c.stays(c.successor(n)):
+			nd.stage == stays && empty && c.leaves > 0 && !c.isLeaving() && c.stays(c.successor(n)):
 			es = append(es, revent{thread: -1, to: n, change: rleave})
 		}
 	}
 	if len(c.refused) > 0 && c.accounted() {
-		es = append(es, revent{thread: -1, to: lockHome, change: raccount})
+		es = append(es, revent{thread: -1, to: c.lockHome(c.latest()), change: raccount})
 	}
 	return es
 }
@@ -98,12 +98,10 @@ func (c *rcluster) accounted() bool {
 	})
 }
 
-// uses reports whether a node has no threads, or only such as are done.
+// uses reports whether a node has no threads, and whether it is of no more use: its threads are done, if it has any,
+// and it is not the home of the locks.
 func (c *rcluster) uses(n pagetable.NodeID) (empty, done bool) {
-	if n == lockHome {
-		return false, false
-	}
-	empty, done = true, true
+	empty, done = true, n != c.lockHome(c.latest())
 	for _, t := range c.threads {
 		if t.node == n {
 			empty = false
@@ -149,6 +147,11 @@ func (c *rcluster) change(e revent) error {
 		return c.leave(n)
 	case rfinish:
 		nd.status = left
+		for _, l := range c.links {
+			if l.to == n {
+				c.refuse(l.packets)
+			}
+		}
 		c.order(n, c.successor(n))
 	case rlearn:
 		return c.learn(n)
@@ -236,7 +239,6 @@ func (c *rcluster) learn(n pagetable.NodeID) error {
 	})
 	c.refuse(nd.held) // before pages are told: a change that went down with its home holds nothing up any more
 	nd.held = nil
-	nd.intervals.NewEpoch()
 	for p := range c.pages {
 		pl := c.place(n, p)
 		pl.page.NewEpoch(View{Epoch: v.epoch}, v.homes[p], &c.rd)
@@ -258,24 +260,28 @@ func (c *rcluster) refuse(ps []rpacket) {
 
 // sayAgain does what the accounts of all nodes lead to: who had arrived at the barrier arrives again, and who had got
 // a lock, or could leave the barrier, hears so from the home of the locks. With each account have come the notices of its
-// sender.
+// sender; who has left has given one too.
 func (c *rcluster) sayAgain() error {
-	refused := c.refused
+	refused, home := c.refused, c.lockHome(c.latest())
 	c.refused = nil
 	for i := range c.nodes {
-		if n := pagetable.NodeID(i + 1); n != lockHome && c.nodes[i].status == running {
-			c.node(lockHome).notices.Learn(n, c.nodes[i].notices.Tell(lockHome, nil))
+		if n := pagetable.NodeID(i + 1); n != home && c.nodes[i].status != crashed {
+			c.node(home).notices.Learn(n, c.nodes[i].notices.Tell(home, nil))
 		}
 	}
 	for _, p := range refused {
 		c.census.again++
-		if p.sync != arriveBarrier {
-			p.From = lockHome
-		}
-		if p.To != p.From {
-			p.time = c.timeOf(p.From, p.lock)
+		var err error
+		switch {
+		case p.sync == arriveBarrier:
+			err = c.arriveFrom(p.thread)
+		case p.To == home:
+			err = c.acquired(p.thread)
+		default:
+			p.From, p.time = home, c.timeOf(home, p.lock)
 			c.postSync(p)
-		} else if err := c.acquired(p.thread); err != nil {
+		}
+		if err != nil {
 			return err
 		}
 	}

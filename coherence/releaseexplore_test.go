@@ -61,6 +61,7 @@ var rsettings = []rsetting{
 	{"the home leaves", []pagetable.NodeID{3}, []string{"1 L0r00w00U0", "2 L0r00w00U0r01", "3"}, false, false, 1, 0},
 	{"the home leaves a writer", []pagetable.NodeID{3}, []string{"1 L0w00U0w01Br00", "2 L0r00w00U0Br01", "3"}, false, false, 1, 0},
 	{"the home leaves with its answer under way", []pagetable.NodeID{4}, []string{"1 L0w00U0", "2 r01", "3 L0r00w00U0", "4"}, false, false, 1, 0},
+	{"the home of the barrier leaves", []pagetable.NodeID{1}, []string{"2 w00Br01", "3 w01Br00"}, false, false, 1, 0},
 	{"the home crashes", []pagetable.NodeID{3}, []string{"1 L0r00w00U0", "2 L0r00w00U0", "3"}, false, false, 0, 1},
 	{"the home leaves and crashes", []pagetable.NodeID{3}, []string{"1 L0r00w00U0", "2 L0r00w00U0", "3"}, false, false, 1, 1},
 	{"a holder crashes with its notices", []pagetable.NodeID{1}, []string{"2 L0w00U0", "3 L0U0", "4 L0r00U0L0r00U0"}, false, false, 0, 1},

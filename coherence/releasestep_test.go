@@ -197,10 +197,10 @@ func (c *rcluster) grant(i, lock int) error {
 	case from == 0 || from == t.node:
 		return c.acquired(i)
 	case c.node(from).status == running:
-	case t.node == lockHome:
+	case t.node == c.lockHome(c.latest()):
 		return c.regained(i)
 	default:
-		from = lockHome
+		from = c.lockHome(c.latest())
 	}
 	c.postSync(rpacket{
 		Message: Message{From: from, To: t.node}, sync: grantLock, thread: i,
@@ -211,7 +211,7 @@ func (c *rcluster) grant(i, lock int) error {
 
 // regained gives the home of the locks one back, in the view without the node that had it.
 func (c *rcluster) regained(i int) error {
-	if err := c.learn(lockHome); err != nil {
+	if err := c.learn(c.threads[i].node); err != nil {
 		return err
 	}
 	return c.acquired(i)
@@ -332,14 +332,7 @@ func (c *rcluster) released(i int) error {
 	if op.kind == rbarrier {
 		t.state = blocked
 		c.leavesTime(t.node, barrierLock)
-		if t.node == lockHome {
-			return c.arrive(i)
-		}
-		c.postSync(rpacket{
-			Message: Message{From: t.node, To: lockHome}, sync: arriveBarrier, thread: i,
-			lock: barrierLock, time: c.timeOf(t.node, barrierLock),
-		})
-		return nil
+		return c.arriveFrom(i)
 	}
 	l := &c.locks[op.word]
 	if op.word != ownLock {
@@ -361,8 +354,30 @@ func (c *rcluster) released(i int) error {
 	return c.grant(next, op.word)
 }
 
-// lockHome keeps the barrier, and gives on the locks of nodes that have crashed.
-const lockHome pagetable.NodeID = 1
+// firstLockHome never crashes, but may leave.
+const firstLockHome pagetable.NodeID = 1
+
+// lockHome returns who keeps the barrier in a view, and gives on the locks of nodes that have crashed.
+func (c *rcluster) lockHome(v rview) pagetable.NodeID {
+	if slices.Contains(v.gone, firstLockHome) {
+		return c.successor(firstLockHome)
+	}
+	return firstLockHome
+}
+
+// arriveFrom lets a thread arrive at the barrier, as far as its node knows where that is.
+func (c *rcluster) arriveFrom(i int) error {
+	n := c.threads[i].node
+	home := c.lockHome(c.views[c.node(n).view])
+	if n == home {
+		return c.arrive(i)
+	}
+	c.postSync(rpacket{
+		Message: Message{From: n, To: home}, sync: arriveBarrier, thread: i,
+		lock: barrierLock, time: c.timeOf(n, barrierLock),
+	})
+	return nil
+}
 
 // arrive counts a thread at the barrier, and lets all go when the last one has come.
 func (c *rcluster) arrive(i int) error {
@@ -375,19 +390,19 @@ func (c *rcluster) arrive(i int) error {
 	for _, p := range c.parties(i) {
 		copy(p.h.opened, p.h.arrived)
 	}
-	all := c.arrived
+	all, home := c.arrived, c.lockHome(c.latest())
 	c.arrived = nil
 	for _, i := range all {
 		to := c.threads[i].node
-		if to == lockHome {
+		if to == home {
 			if err := c.acquired(i); err != nil {
 				return err
 			}
 			continue
 		}
 		c.postSync(rpacket{
-			Message: Message{From: lockHome, To: to}, sync: openBarrier, thread: i,
-			lock: barrierLock, time: c.timeOf(lockHome, barrierLock),
+			Message: Message{From: home, To: to}, sync: openBarrier, thread: i,
+			lock: barrierLock, time: c.timeOf(home, barrierLock),
 		})
 	}
 	return nil
@@ -581,7 +596,7 @@ func (c *rcluster) send(pl *rplace, m Message) {
 func (c *rcluster) postSync(p rpacket) {
 	n := c.node(p.From)
 	p.Epoch, p.interval = c.views[n.view].epoch, n.intervals.Closed()
-	if p.sync == grantLock && p.From == lockHome {
+	if p.sync == grantLock && p.From == c.lockHome(c.latest()) {
 		p.Epoch = c.latest().epoch // it may have come back from a node that crashed
 	}
 	n.held = append(slices.Clip(n.held), p)
@@ -595,14 +610,17 @@ func (c *rcluster) postHeld(from pagetable.NodeID) {
 	n.held = nil
 	var holdsUp pagetable.CopySet
 	for _, p := range held {
-		if holdsUp.Has(p.To) || !n.intervals.Clear(p.To, p.interval) {
+		switch {
+		case c.node(p.To).status == left:
+			c.refuse([]rpacket{p})
+		case holdsUp.Has(p.To) || !n.intervals.Clear(p.To, p.interval):
 			holdsUp.Add(p.To)
 			n.held = append(n.held, p)
 			c.census.held++
-			continue
+		default:
+			p.notices = n.notices.Tell(p.To, nil)
+			c.post(p)
 		}
-		p.notices = n.notices.Tell(p.To, nil)
-		c.post(p)
 	}
 }
 

@@ -315,7 +315,6 @@ func (e *intervals) newView(v coherence.View, epoch bool) {
 	if epoch {
 		// Before pages are told: a change that went down with its home holds nothing up from then on.
 		e.held, e.void = nil, true
-		e.v.NewEpoch()
 	}
 }
 
