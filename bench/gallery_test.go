@@ -61,18 +61,21 @@ func TestPredictionsAreWeighed(t *testing.T) {
 		f := report.Finding{Class: sharing.Migratory, Complaint: true, Cures: []report.Cure{{Kind: "home"}, {Kind: "batch", Gain: gain}}}
 		return []trial{{took: 100, report: report.Report{Findings: []report.Finding{f}}}}
 	}
-	cured := []trial{{took: 60}}
 	for _, c := range []struct {
 		gain  *report.Gain
+		short float64
 		right bool
 		says  string
 	}{
-		{&report.Gain{Share: 0.48}, true, "x: the cure saves 40 % of the time; the report predicts 48 %."},
-		{&report.Gain{Share: 0.32}, true, "x: the cure saves 40 % of the time; the report predicts 32 %."},
-		{&report.Gain{Share: 0.52}, false, "x: the cure saves 40 % of the time; the report predicts 52 %."},
-		{&report.Gain{Share: 0.28}, false, "x: the cure saves 40 % of the time; the report predicts 28 %."},
-		{nil, true, "x: the cure saves 40 % of the time; the report can't tell."},
+		{&report.Gain{Share: 0.48}, 0, true, "x: the cure saves 40 % of the time; the report predicts 48 %."},
+		{&report.Gain{Share: 0.32}, 0, true, "x: the cure saves 40 % of the time; the report predicts 32 %."},
+		{&report.Gain{Share: 0.52}, 0, false, "x: the cure saves 40 % of the time; the report predicts 52 %."},
+		{&report.Gain{Share: 0.28}, 0.04, false, "x: the cure saves 40 % of the time; the report predicts 28 %."},
+		{&report.Gain{Share: 0.28}, 0.5, true, "x: the cure saves 40 % of the time; the report predicts 28 %. " +
+			"Not compared: other programs had 25 % of the processors."},
+		{nil, 0.5, true, "x: the cure saves 40 % of the time; the report can't tell."},
 	} {
+		cured := []trial{{took: 60, short: c.short}}
 		g := &gallery{Rank: &Rank{Spec: Spec{Workload: "x"}, job: &Job{}, Result: Result{Verified: true, Detail: "all else"}}}
 		e.weigh(g, predicting(c.gain), cured)
 		if got := g.Result.Reading[0]; got != c.says || g.Result.Verified != c.right {

@@ -9,7 +9,7 @@ import (
 )
 
 // TestBarrierEndsWithItsHome: who waits at a barrier whose home closes, after having taken part in it,
-// is told, wherever the barrier was homed.
+// is told, and who has gone, wherever the barrier was homed.
 func TestBarrierEndsWithItsHome(t *testing.T) {
 	inMemory(t, 4, dsm.Config{}, func(t *testing.T, nodes []*dsm.Space) {
 		const barriers = 12 // some of them are homed at the node that closes
@@ -32,6 +32,9 @@ func TestBarrierEndsWithItsHome(t *testing.T) {
 		synctest.Wait()
 		for i, err := range ends {
 			wantError(t, name(i), err, dsm.ErrNodeLost)
+			if gone := nodes[1].Self().String(); err != nil && !contains(err, gone) {
+				t.Errorf("%s: error is %v, want one that names %s", name(i), err, gone)
+			}
 		}
 	})
 }

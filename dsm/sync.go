@@ -208,8 +208,8 @@ func (s *Space) Barrier(name string, parties int) *Barrier {
 }
 
 // Wait returns when as many goroutines of the space as the barrier has parties have called it, and the
-// barrier is ready for the next phase. Its errors are ErrNodeLost if a node that took part in the
-// barrier is lost, which breaks the barrier for good, ErrMismatch if others use it with another number
+// barrier is ready for the next phase. Its errors are ErrNodeLost, with the nodes that went down, if one that
+// took part in the barrier is lost, which breaks it for good, ErrMismatch if others use it with another number
 // of parties, ErrClosed, or the cause of ctx, which takes the arrival back. What was written before Wait
 // is seen by all after it.
 func (b *Barrier) Wait(ctx context.Context) error {

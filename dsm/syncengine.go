@@ -111,6 +111,8 @@ type syncEngine struct {
 	from       pagetable.NodeID // of the message that is being performed, 0 if there is none
 	buf        []byte
 	err        error // why nobody can wait any more
+	// lost are the nodes that went down while this one was a member.
+	lost []pagetable.NodeID
 	// idle is closed when this node leaves and nobody here holds a mutex or waits; nil if it stays.
 	idle chan struct{}
 }
@@ -179,7 +181,15 @@ func (w wakening) error() error {
 	case w.Err == locks.Leaving, w.Err == locks.Canceled:
 		return ErrClosed
 	}
-	return fmt.Errorf("%w: it took part, or kept the lock", ErrNodeLost)
+	return ErrNodeLost
+}
+
+// loss says why what a wait was for is broken. The caller holds e.mu.
+func (e *syncEngine) loss() error {
+	if len(e.lost) == 0 {
+		return fmt.Errorf("%w: it took part, or kept the lock, before this node came", ErrNodeLost)
+	}
+	return fmt.Errorf("%w: one of %v took part, or kept the lock", ErrNodeLost, e.lost)
 }
 
 func (e *syncEngine) init(s *node) {
@@ -343,7 +353,11 @@ func (e *syncEngine) perform(out *transport.Outbox) {
 		if k.Err.Holds() {
 			e.has(w)
 		}
-		e.end(w, wakening{Woken: k, from: e.from})
+		how := wakening{Woken: k, from: e.from}
+		if k.Err == locks.Lost {
+			how.err = e.loss()
+		}
+		e.end(w, how)
 	}
 	e.rd.Reset()
 	e.noteIdle()
@@ -458,6 +472,7 @@ func (e *syncEngine) newView(v coherence.View, gone []pagetable.NodeID) {
 			lv.Lost = append(lv.Lost, n)
 		}
 	}
+	e.lost = append(e.lost, lv.Lost...)
 	e.s.intervals.locksTold()
 	e.m.NewEpoch(lv, &e.rd)
 	e.perform(work.out)
