@@ -67,13 +67,13 @@ func TestPredictionsAreWeighed(t *testing.T) {
 		right bool
 		says  string
 	}{
-		{&report.Gain{Share: 0.48}, 0, true, "x: the cure saves 40 % of the time; the report predicts 48 %."},
-		{&report.Gain{Share: 0.32}, 0, true, "x: the cure saves 40 % of the time; the report predicts 32 %."},
-		{&report.Gain{Share: 0.52}, 0, false, "x: the cure saves 40 % of the time; the report predicts 52 %."},
-		{&report.Gain{Share: 0.28}, 0.04, false, "x: the cure saves 40 % of the time; the report predicts 28 %."},
-		{&report.Gain{Share: 0.28}, 0.5, true, "x: the cure saves 40 % of the time; the report predicts 28 %. " +
+		{&report.Gain{Share: 0.48}, 0, true, "x: the cure saves 40 ± 0 % of the time; the report predicts 48 %."},
+		{&report.Gain{Share: 0.32}, 0, true, "x: the cure saves 40 ± 0 % of the time; the report predicts 32 %."},
+		{&report.Gain{Share: 0.52}, 0, false, "x: the cure saves 40 ± 0 % of the time; the report predicts 52 %."},
+		{&report.Gain{Share: 0.28}, 0.3, false, "x: the cure saves 40 ± 0 % of the time; the report predicts 28 %."},
+		{&report.Gain{Share: 0.28}, 0.5, true, "x: the cure saves 40 ± 0 % of the time; the report predicts 28 %. " +
 			"Not compared: other programs had 25 % of the processors."},
-		{nil, 0.5, true, "x: the cure saves 40 % of the time; the report can't tell."},
+		{nil, 0.5, true, "x: the cure saves 40 ± 0 % of the time; the report can't tell."},
 	} {
 		cured := []trial{{took: 60, short: c.short}}
 		g := &gallery{Rank: &Rank{Spec: Spec{Workload: "x"}, job: &Job{}, Result: Result{Verified: true, Detail: "all else"}}}

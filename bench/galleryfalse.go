@@ -81,7 +81,7 @@ func countIn(g *gallery, r *dsm.Region, ranks int, at func(rank int) int64) scen
 // scores has each rank count in an element, which are distance bytes apart.
 func scores(g *gallery, distance int) scene {
 	r := region[score](g, "scores", g.Ranks*distance/scoreSize)
-	return countIn(g, r, g.Ranks, func(rank int) int64 { return int64(rank * distance) })
+	return countIn(g, r, g.actors(), func(rank int) int64 { return int64(rank * distance) })
 }
 
 type globals struct{ Sent, Received int64 }
@@ -113,7 +113,7 @@ func heapObjects(g *gallery, own bool) scene {
 		check(err)
 		at[rank] = int64(off)
 	}
-	return countIn(g, r, g.Ranks, func(rank int) int64 { return at[rank] })
+	return countIn(g, r, g.actors(), func(rank int) int64 { return at[rank] })
 }
 
 type settings struct{ Served, Limit int64 }
@@ -124,7 +124,7 @@ func readBeside(g *gallery, distance int64) scene {
 	return scene{
 		act: func() {
 			g.each(g.n, func(int) {
-				for range hitsARound {
+				for i := 0; i < hitsARound && g.Rank.Rank < g.actors(); i++ {
 					if g.Rank.Rank == 0 {
 						_, err := r.Add(g.ctx, 0, 1)
 						check(err)
