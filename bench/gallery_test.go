@@ -37,7 +37,7 @@ func TestExhibitWantsAllOfIt(t *testing.T) {
 		change(&f)
 		return &report.Report{Findings: []report.Finding{f}}
 	}
-	if e.accused(finding(func(*report.Finding) {})) == nil {
+	if !e.accused(finding(func(*report.Finding) {})) {
 		t.Error("the culprit is not found")
 	}
 	for what, change := range map[string]func(*report.Finding){
@@ -48,7 +48,7 @@ func TestExhibitWantsAllOfIt(t *testing.T) {
 		"the function":  func(f *report.Finding) { f.Parts[0].Lines[0].Function = "pagemesh/bench.g.func1" },
 		"the file":      func(f *report.Finding) { f.Parts[0].Lines[0].Line = "/x/other.go:1" },
 	} {
-		if e.accused(finding(change)) != nil {
+		if e.accused(finding(change)) {
 			t.Errorf("a report without %s will do", what)
 		}
 	}
@@ -81,5 +81,15 @@ func TestPredictionsAreWeighed(t *testing.T) {
 		if got := g.Result.Reading[0]; got != c.says || g.Result.Verified != c.right {
 			t.Errorf("%q, right %v; want %q, %v", got, g.Result.Verified, c.says, c.right)
 		}
+	}
+}
+
+// TestTrialsLeaveDoubt: a gain that is predicted may be as far off as the trials are apart.
+func TestTrialsLeaveDoubt(t *testing.T) {
+	if got := spread([]trial{{took: 90}, {took: 110}}); got != 1600 { // 20 is the standard error of the sum
+		t.Errorf("the spread is %v, want 1600", got)
+	}
+	if got := spread([]trial{{took: 90}}); got != 0 {
+		t.Errorf("the spread of one trial is %v", got)
 	}
 }
