@@ -3,7 +3,6 @@ package dsm
 import (
 	"context"
 	"errors"
-	"fmt"
 	"runtime/trace"
 	"sync"
 	"sync/atomic"
@@ -133,19 +132,6 @@ type syncWaiter struct {
 	op      operation // of a lock that its home serves
 }
 
-// wakening is how a wait ended: as the machine says, or by err.
-type wakening struct {
-	locks.Woken
-	from pagetable.NodeID // whose message ended it, 0 if none
-	err  error
-}
-
-// endedWait is a wait whose then is to be called.
-type endedWait struct {
-	then func(wakening)
-	how  wakening
-}
-
 // end ends a wait. The caller holds e.mu, and calls e.release.
 func (e *syncEngine) end(w *syncWaiter, how wakening) {
 	if w.then == nil {
@@ -163,33 +149,6 @@ func (e *syncEngine) release() {
 	for _, w := range ended {
 		w.then(w.how)
 	}
-}
-
-// holds reports whether the waiter has what it waited for.
-func (w wakening) holds() bool { return w.err == nil && w.Err.Holds() }
-
-func (w wakening) error() error {
-	switch {
-	case w.err != nil:
-		return w.err
-	case w.Err == locks.OK, w.Err == locks.Over:
-		return nil
-	case w.Err == locks.OwnerDied:
-		return ErrOwnerDied
-	case w.Err == locks.Mismatch:
-		return fmt.Errorf("%w: others use it with another number of parties or permits", ErrMismatch)
-	case w.Err == locks.Leaving, w.Err == locks.Canceled:
-		return ErrClosed
-	}
-	return ErrNodeLost
-}
-
-// loss says why what a wait was for is broken. The caller holds e.mu.
-func (e *syncEngine) loss() error {
-	if len(e.lost) == 0 {
-		return fmt.Errorf("%w: it took part, or kept the lock, before this node came", ErrNodeLost)
-	}
-	return fmt.Errorf("%w: one of %v took part, or kept the lock", ErrNodeLost, e.lost)
 }
 
 func (e *syncEngine) init(s *node) {
